@@ -1,0 +1,242 @@
+//! The state machine that ties the parts together.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use crate::{
+    BackendConfig, BackendId, Config, Explanation, Lease, Request, Selector, Status,
+    control::Shared,
+    entry::Entry,
+    health::{Evidence, HealthPolicy, Verdict},
+    rand::Rng,
+    stats::{BackendStats, Stats},
+};
+
+/// Groups of backends with their selectors, limits, health and counts; `T` is what you keep for each backend: an
+/// address, a client, a pool.
+///
+/// [`pick`](Self::pick) is for many threads: it takes no lock and allocates nothing. Everything else is for whoever
+/// drives it: [`settle`](Self::settle) must be called when [`on_change`](Self::on_change) says so, and at the time that
+/// it returned.
+/// ```
+/// use lb_core::{Balancer, Config, Outcome, Request, sim};
+/// let mut world = sim::World::new(1);
+/// let config: Config = "alpha:80 beta:80 ! spare:80".parse()?;
+/// let balancer = Balancer::new(config, world.now(), world.rng(), |backend| format!("http://{}", backend.name));
+/// let lease = balancer.pick(&Request::new(world.now()), world.rng())?;
+/// assert_eq!(lease.payload(), "http://alpha:80");
+/// lease.finish(Outcome::Success, world.now());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Balancer<T> {
+    shared: Arc<Shared<T>>,
+}
+
+/// Why no backend could be picked. Every error made of it should carry that reason.
+/// ```
+/// use lb_core::{NoPick, Request, sim};
+/// let mut world = sim::World::new(1);
+/// let balancer = world.balancer(lb_core::Config::default());
+/// let error = balancer.pick(&Request::new(world.now()), world.rng()).unwrap_err();
+/// assert_eq!((error, error.to_string().as_str()), (NoPick::Empty, "there are no backends"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoPick {
+    /// Nothing is configured.
+    #[error("there are no backends")]
+    Empty,
+    /// All are disabled, draining, down or of weight 0.
+    #[error("all backends are down or disabled")]
+    AllDown,
+    /// All that are up have reached their limits.
+    #[error("all backends are full")]
+    AllFull,
+    /// This request has been to all that are up.
+    #[error("all backends have been tried")]
+    AllTried,
+    /// The backend that owns the key cannot take it, and its group does not spill.
+    #[error("the backend of this key cannot take it")]
+    OwnerUnavailable,
+    /// The backend that the request is pinned to is gone, down or disabled.
+    #[error("the backend that the request is pinned to is gone")]
+    PinGone,
+}
+
+/// An id that no configured backend has.
+/// ```
+/// use lb_core::{BackendId, Status, sim};
+/// let mut world = sim::World::new(1);
+/// let balancer = world.balancer("alpha".parse()?);
+/// let unknown = balancer.set_status(BackendId::new("beta", 0), Status::Disabled, world.now());
+/// assert_eq!(unknown.unwrap_err().to_string(), "no such backend");
+/// # Ok::<(), lb_core::SpecError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such backend")]
+pub struct UnknownBackend(pub BackendId);
+
+/// What an update did, by the names of the backends.
+/// ```
+/// use lb_core::sim;
+/// let mut world = sim::World::new(1);
+/// let balancer = world.balancer("alpha beta".parse()?);
+/// let diff = balancer.update("alpha::5 gamma".parse()?, world.now(), |_| ());
+/// assert_eq!((diff.added, diff.removed, diff.changed), (vec!["gamma".into()], vec!["beta".into()], vec!["alpha".into()]));
+/// # Ok::<(), lb_core::SpecError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Diff {
+    /// New backends.
+    pub added: Vec<String>,
+    /// Backends that are no longer picked; what runs on them goes on.
+    pub removed: Vec<String>,
+    /// Backends with another weight, limit, status or group.
+    pub changed: Vec<String>,
+}
+
+impl<T: Send + Sync> Balancer<T> {
+    /// A balancer for this configuration; `make` gives each backend its payload.
+    pub fn new(config: Config, now: Instant, rng: &mut dyn Rng, mut make: impl FnMut(&BackendConfig) -> T) -> Self {
+        let shared = Shared::new(now, u64::from(rng.next_u32()));
+        shared.change(now, |control| control.adopt(config, true, &mut make));
+        Self { shared }
+    }
+
+    /// With a selector of your own over all backends, in place of those of the groups. It is given as a prototype.
+    #[must_use]
+    pub fn with_selector(self, selector: &dyn Selector) -> Self {
+        let now = self.shared.control().common.epoch;
+        self.shared.change(now, |control| control.set_selector(selector, now));
+        self
+    }
+
+    /// With a health policy of your own, in place of the configuration's. It is given as a prototype.
+    #[must_use]
+    pub fn with_health_policy(self, policy: Box<dyn HealthPolicy>) -> Self {
+        let now = self.shared.control().common.epoch;
+        self.shared.change(now, |control| control.set_policy(policy));
+        self
+    }
+
+    /// A place at the backend that the request should go to.
+    ///
+    /// # Errors
+    /// [`NoPick`] says why there is none.
+    pub fn pick(&self, request: &Request<'_>, rng: &mut dyn Rng) -> Result<Lease<T>, NoPick> {
+        self.shared.snapshot.load().pick(request, rng)
+    }
+
+    /// Takes over another configuration at once. A backend whose id is in both keeps its payload and all its state; what
+    /// people have ordered of it stays, unless the two configurations differ there.
+    pub fn update(&self, config: Config, now: Instant, mut make: impl FnMut(&BackendConfig) -> T) -> Diff {
+        self.shared.change(now, |control| control.adopt(config, false, &mut make))
+    }
+
+    /// Puts into force what has changed and what has become due. Returns when to call it again, if nothing else changes.
+    pub fn settle(&self, now: Instant) -> Option<Instant> {
+        self.shared.settle(now)
+    }
+
+    /// Calls `call` whenever [`settle`](Self::settle) has work, from whatever thread caused it. The first call counts.
+    pub fn on_change(&self, call: impl Fn() + Send + Sync + 'static) {
+        self.shared.on_change(Box::new(call));
+    }
+
+    /// Puts evidence, such as a probe's result, before a backend's policy.
+    ///
+    /// # Errors
+    /// When no configured backend has the id.
+    pub fn observe(&self, id: BackendId, evidence: &Evidence, now: Instant) -> Result<Verdict, UnknownBackend> {
+        let member = self.shared.control().entry(id).map(|entry| Arc::clone(&entry.member));
+        Ok(member.ok_or(UnknownBackend(id))?.observe(evidence, now))
+    }
+
+    /// What people order. Once it has returned, nobody is picked against it. Health stays as it is.
+    ///
+    /// # Errors
+    /// When no configured backend has the id.
+    pub fn set_status(&self, id: BackendId, status: Status, now: Instant) -> Result<(), UnknownBackend> {
+        self.change_entry(id, now, |entry| entry.member.door.set_status(status))
+    }
+
+    /// Enables a backend and forgets that it was silent or ejected (balance's `enable`).
+    ///
+    /// # Errors
+    /// When no configured backend has the id.
+    pub fn enable(&self, id: BackendId, now: Instant) -> Result<(), UnknownBackend> {
+        self.change_entry(id, now, |entry| {
+            entry.readmit();
+            entry.member.door.set_status(Status::Enabled);
+            entry.member.observe(&Evidence::Enabled, now);
+        })
+    }
+
+    /// Sets a backend's share; 0 leaves it only what is pinned to it.
+    ///
+    /// # Errors
+    /// When no configured backend has the id.
+    pub fn set_weight(&self, id: BackendId, weight: u16, now: Instant) -> Result<(), UnknownBackend> {
+        self.change_entry(id, now, |entry| entry.set_weight(weight))
+    }
+
+    /// Sets how many requests a backend works on at a time; 0 is none. Those above it run to their end.
+    ///
+    /// # Errors
+    /// When no configured backend has the id.
+    pub fn set_limit(&self, id: BackendId, limit: Option<u32>, now: Instant) -> Result<(), UnknownBackend> {
+        self.change_entry(id, now, |entry| entry.set_limit(limit))
+    }
+
+    /// Where a request would go now, and why each other backend was passed over. It takes no place and no turn.
+    #[must_use]
+    pub fn explain(&self, request: &Request<'_>) -> Explanation {
+        let groups: Vec<usize> = self.shared.control().entries.iter().map(|entry| entry.group).collect();
+        Explanation::of(&self.shared.snapshot.load(), &groups, request)
+    }
+
+    /// All counters and gauges.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let control = self.shared.control();
+        Stats { backends: control.entries.iter().map(backend_stats).collect() }
+    }
+
+    /// The payloads of all configured backends, in order, for whoever keeps them fresh.
+    pub fn for_each(&self, mut visit: impl FnMut(BackendId, &T)) {
+        let control = self.shared.control();
+        control.entries.iter().for_each(|entry| visit(entry.member.id, &entry.member.payload));
+    }
+
+    fn change_entry(&self, id: BackendId, now: Instant, act: impl FnOnce(&mut Entry<T>)) -> Result<(), UnknownBackend> {
+        self.shared.change(now, |control| control.entry(id).map(act)).ok_or(UnknownBackend(id))
+    }
+}
+
+fn backend_stats<T>(entry: &Entry<T>) -> BackendStats {
+    let (member, door) = (&*entry.member, entry.member.door.read());
+    BackendStats {
+        id: member.id,
+        name: member.name.to_string(),
+        group: entry.group,
+        status: door.status(),
+        health: door.health(),
+        weight: entry.weight,
+        limit: entry.limit,
+        in_flight: door.in_flight(),
+        succeeded: member.ended.succeeded.load(Relaxed),
+        failed: member.ended.failed.load(Relaxed),
+        connect_failed: member.ended.connect_failed.load(Relaxed),
+        cancelled: member.ended.cancelled.load(Relaxed),
+    }
+}
+
+impl<T> fmt::Debug for Balancer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Balancer").field("backends", &self.shared.snapshot.load().roster.slots.len()).finish()
+    }
+}

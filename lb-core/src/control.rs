@@ -1,0 +1,278 @@
+//! Changing: the one place that puts changes into force and publishes the next snapshot.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    BackendConfig, BackendId, Config, Diff, Request, Selector, Start,
+    entry::Entry,
+    group::SubGroup,
+    health::{HealthPolicy, Policies},
+    member::{Common, Member},
+    openings::{CurrentOpenings, Openings},
+    selector::Failover,
+    snapshot::{Roster, Slot, Snapshot},
+};
+
+/// Snapshots published by [`settle`](crate::Balancer::settle) are at least this far apart.
+const PUBLISH_EVERY: Duration = Duration::from_millis(10);
+
+/// What picks and changes share.
+pub(crate) struct Shared<T> {
+    pub(crate) snapshot: ArcSwap<Snapshot<T>>,
+    control: Mutex<Control<T>>,
+    changed: AtomicBool,
+    on_change: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl<T: Send + Sync> Shared<T> {
+    pub(crate) fn new(now: Instant, phase: u64) -> Arc<Self> {
+        Arc::new_cyclic(|home| {
+            let openings = Arc::<CurrentOpenings>::default();
+            let common = Common { epoch: now, openings: Arc::clone(&openings), home: home.clone() };
+            let mut control = Control {
+                config: Config::default(),
+                common,
+                entries: Vec::new(),
+                parts: Vec::new(),
+                custom: None,
+                policy: None,
+                phase,
+                generation: 0,
+                published: None,
+                rates_since: now,
+            };
+            let snapshot = ArcSwap::from(control.build(now));
+            Self { snapshot, control: Mutex::new(control), changed: AtomicBool::new(false), on_change: OnceLock::new() }
+        })
+    }
+
+    /// Makes a change and puts it into force before it returns.
+    pub(crate) fn change<R>(&self, now: Instant, act: impl FnOnce(&mut Control<T>) -> R) -> R {
+        let control = &mut *self.control();
+        let result = act(control);
+        self.publish(control, now);
+        result
+    }
+
+    fn publish(&self, control: &mut Control<T>, now: Instant) {
+        self.changed.store(false, SeqCst);
+        control.follow_health(now);
+        let snapshot = control.build(now);
+        self.snapshot.store(Arc::clone(&snapshot));
+        control.mark_slots(&snapshot);
+    }
+
+    pub(crate) fn settle(&self, now: Instant) -> Option<Instant> {
+        let control = &mut *self.control();
+        let due =
+            control.end_ejections(now) | control.entries.iter().any(|entry| entry.is_ramp_due(now, control.ramp()));
+        if due || self.changed.load(SeqCst) {
+            let next = control.published.map_or(now, |at| at + PUBLISH_EVERY);
+            if next > now {
+                self.changed.store(true, SeqCst);
+                return Some(next);
+            }
+            self.publish(control, now);
+        }
+        control.next_event()
+    }
+}
+
+impl<T> Shared<T> {
+    /// Whoever panicked under this lock was an embedder's own code, and every step leaves a usable state.
+    pub(crate) fn control(&self) -> MutexGuard<'_, Control<T>> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn on_change(&self, call: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.on_change.set(call);
+    }
+
+    pub(crate) fn mark_changed(&self) {
+        if !self.changed.swap(true, SeqCst)
+            && let Some(call) = self.on_change.get()
+        {
+            call();
+        }
+    }
+}
+
+/// Everything that picks do not look at.
+pub(crate) struct Control<T> {
+    pub(crate) config: Config,
+    pub(crate) common: Common<T>,
+    /// In the order of the configuration.
+    pub(crate) entries: Vec<Entry<T>>,
+    /// The selector of each group as last rebuilt: it holds the turn.
+    parts: Vec<Arc<dyn Selector>>,
+    custom: Option<Arc<dyn Selector>>,
+    policy: Option<Box<dyn HealthPolicy>>,
+    phase: u64,
+    generation: u32,
+    published: Option<Instant>,
+    /// Since when rates of failure are counted.
+    pub(crate) rates_since: Instant,
+}
+
+impl<T: Send + Sync> Control<T> {
+    /// Takes over a configuration, keeping every member whose id is in both.
+    pub(crate) fn adopt(&mut self, config: Config, first: bool, make: &mut dyn FnMut(&BackendConfig) -> T) -> Diff {
+        let before: BTreeMap<BackendId, _> = self.config.backends().map(|(id, _, backend)| (id, backend)).collect();
+        let entries = std::mem::take(&mut self.entries);
+        let mut kept: BTreeMap<BackendId, Entry<T>> = entries.into_iter().map(|e| (e.member.id, e)).collect();
+        let judged_anew = self.policy.is_none()
+            && (&config.probes, &config.ejection, config.autodisable)
+                != (&self.config.probes, &self.config.ejection, self.config.autodisable);
+        let mut diff = Diff::default();
+        for (id, group, backend) in config.backends() {
+            let entry = if let Some(mut entry) = kept.remove(&id) {
+                if before.get(&id).is_some_and(|old| entry.follow(old, backend, group)) {
+                    diff.changed.push(backend.name.clone());
+                }
+                if judged_anew {
+                    entry.member.replace_policies(config.policies());
+                }
+                entry
+            } else {
+                diff.added.push(backend.name.clone());
+                let policies = self.policies(&config);
+                let door = Entry::<T>::door(backend, policies.initial());
+                let member = Member::new((id, &backend.name), door, policies, make(backend), &self.common);
+                Entry::new(member, group, backend, first)
+            };
+            self.entries.push(entry);
+        }
+        for entry in kept.values() {
+            entry.member.door.remove();
+            diff.removed.push(entry.member.name.to_string());
+        }
+        self.parts = self.parts_for(&config);
+        self.config = config;
+        diff
+    }
+
+    pub(crate) fn entry(&mut self, id: BackendId) -> Option<&mut Entry<T>> {
+        self.entries.iter_mut().find(|entry| entry.member.id == id)
+    }
+
+    fn policies(&self, config: &Config) -> Policies {
+        let custom = self.policy.as_ref().map(|policy| Policies(vec![policy.for_backend()]));
+        custom.unwrap_or_else(|| config.policies())
+    }
+
+    /// Each group keeps its selector, and so its turn, unless it is to have one of another kind.
+    fn parts_for(&self, config: &Config) -> Vec<Arc<dyn Selector>> {
+        let phase = if config.start == Start::First { 0 } else { self.phase };
+        let part = |(at, group): (usize, &crate::GroupConfig)| {
+            let old = self.config.groups.get(at).filter(|old| old.selector == group.selector);
+            let kept = old.and_then(|_| self.parts.get(at));
+            kept.map_or_else(|| Arc::from(group.selector.build(phase)), Arc::clone)
+        };
+        config.groups.iter().enumerate().map(part).collect()
+    }
+
+    pub(crate) fn set_selector(&mut self, selector: &dyn Selector, now: Instant) {
+        let nothing: [crate::sim::Stub; 0] = [];
+        self.custom = Some(selector.rebuild(&nothing, &Request::new(now)).into());
+    }
+
+    pub(crate) fn set_policy(&mut self, policy: Box<dyn HealthPolicy>) {
+        for entry in &self.entries {
+            let policies = Policies(vec![policy.for_backend()]);
+            entry.member.door.set_health(policies.initial());
+            entry.member.replace_policies(policies);
+        }
+        self.policy = Some(policy);
+    }
+
+    /// How long a slow start takes, if there is one.
+    fn ramp(&self) -> Option<Duration> {
+        Some(self.config.slow_start).filter(|time| !time.is_zero())
+    }
+
+    /// Begins and continues slow starts, and tells policies of backends that came back.
+    pub(crate) fn follow_health(&mut self, now: Instant) {
+        let ramp = self.ramp();
+        self.entries.iter_mut().for_each(|entry| entry.follow_health(now, ramp));
+    }
+
+    /// The next snapshot. Its bits are not in force before [`mark_slots`](Self::mark_slots).
+    fn build(&mut self, now: Instant) -> Arc<Snapshot<T>> {
+        self.generation = self.generation.wrapping_add(1);
+        self.published = Some(now);
+        let openings = Openings::new(self.generation, self.entries.len());
+        for (at, entry) in self.entries.iter().enumerate() {
+            openings.refresh(at, || entry.member.is_open());
+        }
+        let mut by_id: Vec<_> = (0..).zip(&self.entries).map(|(at, entry)| (entry.member.id, at)).collect();
+        by_id.sort_unstable();
+        let (openings, by_id) = (Arc::new(openings), by_id.into());
+        let mut snapshot = Snapshot {
+            roster: Roster { slots: self.slots(now), openings, by_id },
+            selector: Arc::new(Failover::of_shared(Vec::new())),
+            nobody_up: false,
+        };
+        snapshot.nobody_up = snapshot.is_nobody_up();
+        let plain = Request::new(now);
+        let request = if snapshot.nobody_up { plain.at_last_resort() } else { plain };
+        snapshot.selector = self.rebuild_selector(&snapshot.roster, &request);
+        Arc::new(snapshot)
+    }
+
+    /// Members with the weights they have now. While one of a group ramps up, all its weights count in tenths.
+    fn slots(&self, now: Instant) -> Box<[Slot<T>]> {
+        let ramp = self.ramp();
+        let mut ramping = vec![false; self.config.groups.len()];
+        for entry in &self.entries {
+            let by_weight = self.custom.is_some() || self.parts.get(entry.group).is_some_and(|p| p.ramps_weight());
+            entry.apply_limit(now, ramp.filter(|_| !by_weight));
+            if let Some(group) = ramping.get_mut(entry.group) {
+                *group |= by_weight && entry.is_ramping();
+            }
+        }
+        let slot = |entry: &Entry<T>| {
+            let in_tenths = ramping.get(entry.group).is_some_and(|ramping| *ramping);
+            let steps = if in_tenths { entry.steps(now, ramp) } else { 1 };
+            Slot { member: Arc::clone(&entry.member), weight: u32::from(entry.weight) * steps }
+        };
+        self.entries.iter().map(slot).collect()
+    }
+
+    fn rebuild_selector(&mut self, roster: &Roster<T>, request: &Request<'_>) -> Arc<dyn Selector> {
+        if let Some(custom) = &mut self.custom {
+            *custom = custom.rebuild(roster, request).into();
+            return Arc::clone(custom);
+        }
+        let (mut start, mut parts) = (0, Vec::new());
+        for (group, part) in self.config.groups.iter().zip(&mut self.parts) {
+            let slots = start..start + group.backends.len();
+            start = slots.end;
+            *part = part.rebuild(&SubGroup { whole: roster, slots }, request).into();
+            parts.push((group.backends.len(), Arc::clone(part)));
+        }
+        Arc::new(Failover::of_shared(parts))
+    }
+
+    /// Puts a published snapshot's bits in force. What has changed since they were made is made up for.
+    pub(crate) fn mark_slots(&self, snapshot: &Snapshot<T>) {
+        self.common.openings.publish(Arc::clone(&snapshot.roster.openings));
+        for (at, slot) in snapshot.roster.slots.iter().enumerate() {
+            slot.member.mark.set(&snapshot.roster.openings, at);
+            slot.member.refresh_opening();
+        }
+    }
+
+    fn next_event(&self) -> Option<Instant> {
+        let ramp = self.ramp();
+        self.entries.iter().filter_map(|entry| entry.next_event(ramp)).min()
+    }
+}

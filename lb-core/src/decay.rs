@@ -1,0 +1,74 @@
+//! A number that halves as time passes, in one atomic word: recent failures, and peak latency.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A power of two, so that a load costs a shift and no division.
+const HALF_LIFE_MS: u32 = 4096;
+
+/// Value in the upper 32 bits, the millisecond of its last change (wrapping) in the lower ones.
+///
+/// Two threads that change it at once may lose one of the changes; it is an estimate, and never torn.
+#[derive(Debug, Default)]
+pub(crate) struct Decaying(AtomicU64);
+
+impl Decaying {
+    /// What is left of the value at `now_ms`.
+    pub(crate) fn at(&self, now_ms: u32) -> u32 {
+        let word = self.0.load(Relaxed);
+        if word == 0 { 0 } else { decayed((word >> 32) as u32, now_ms.wrapping_sub(word as u32)) }
+    }
+
+    /// Adds to what is left, up to `most`.
+    pub(crate) fn add(&self, amount: u32, most: u32, now_ms: u32) {
+        self.set(self.at(now_ms).saturating_add(amount).min(most), now_ms);
+    }
+
+    /// A sample: up at once, down by halves (peak EWMA).
+    pub(crate) fn peak(&self, sample: u32, now_ms: u32) {
+        let left = self.at(now_ms);
+        // Below the peak the average closes an eighth of the distance, so that it follows within a few samples.
+        let value = if sample >= left { sample } else { left - (left - sample) / 8 };
+        self.set(value, now_ms);
+    }
+
+    fn set(&self, value: u32, now_ms: u32) {
+        self.0.store(u64::from(value) << 32 | u64::from(now_ms), Relaxed);
+    }
+}
+
+/// `value * 2^-(age / half life)`, the fraction of a half life taken as a straight line (at most 6 % off).
+fn decayed(value: u32, age_ms: u32) -> u32 {
+    let halved = value.checked_shr(age_ms / HALF_LIFE_MS).unwrap_or(0);
+    let part = u64::from(age_ms % HALF_LIFE_MS);
+    (u64::from(halved) - u64::from(halved) * part / u64::from(2 * HALF_LIFE_MS)) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_halves_in_a_half_life_and_ends_at_nothing() {
+        assert_eq!(
+            [0, HALF_LIFE_MS / 2, HALF_LIFE_MS, 3 * HALF_LIFE_MS].map(|age| decayed(800, age)),
+            [800, 600, 400, 100]
+        );
+        assert_eq!(decayed(u32::MAX, u32::MAX), 0);
+    }
+
+    #[test]
+    fn a_peak_rises_at_once_and_falls_slowly() {
+        let latency = Decaying::default();
+        latency.peak(1000, 5);
+        assert_eq!(latency.at(5), 1000);
+        latency.peak(200, 5);
+        assert_eq!(latency.at(5), 900);
+    }
+
+    #[test]
+    fn an_addition_stops_at_its_cap() {
+        let failures = Decaying::default();
+        (0..9).for_each(|_| failures.add(10, 64, 1));
+        assert_eq!(failures.at(1), 64);
+    }
+}

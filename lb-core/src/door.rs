@@ -1,0 +1,281 @@
+//! A backend's door: its limit, who is inside, and everything that keeps it shut, in one atomic word.
+//!
+//! One compare-and-swap looks at all of it and takes a place. So a limit is never exceeded, and once a change of
+//! status, health, limit or membership has returned, nobody gets in against it.
+
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire},
+};
+
+use crate::{Cause, Fit, Health, Status};
+
+/// Bits of each of the two counts; the largest limit means none.
+const COUNT_BITS: u32 = 28;
+const COUNT: u64 = (1 << COUNT_BITS) - 1;
+const LIMIT_AT: u32 = COUNT_BITS;
+
+const DRAINING: u64 = 1 << 56;
+const DISABLED: u64 = 1 << 57;
+const WEIGHTLESS: u64 = 1 << 58;
+const HEALTH_AT: u32 = 59;
+const HEALTH: u64 = 0b11 << HEALTH_AT;
+const EJECTION_AT: u32 = 61;
+const EJECTION: u64 = 0b11 << EJECTION_AT;
+const REMOVED: u64 = 1 << 63;
+/// None of these set: it is a matter of the limit alone.
+const GATES: u64 = !0 << 56;
+
+/// Where a backend stands with the ejection policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ejection {
+    /// Not ejected.
+    In = 0,
+    /// Set aside.
+    Out = 1,
+    /// One request may try it.
+    HalfOpen = 2,
+    /// One request is trying it.
+    Trial = 3,
+}
+
+/// What a taken place was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Plain,
+    /// The one request that a half-open backend is tried with.
+    Trial,
+}
+
+#[derive(Debug)]
+pub(crate) struct Door(AtomicU64);
+
+/// One reading of a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading(u64);
+
+impl Door {
+    pub(crate) fn new(status: Status, health: Health, limit: Option<u32>) -> Self {
+        let door = Self(AtomicU64::new(0));
+        door.set_limit(limit);
+        door.set_status(status);
+        door.set_health(health);
+        door
+    }
+
+    pub(crate) fn read(&self) -> Reading {
+        Reading(self.0.load(Acquire))
+    }
+
+    /// Takes a place, or says why there is none.
+    pub(crate) fn enter(&self, last_resort: bool, pinned: bool) -> Result<Place, Fit> {
+        let mut seen = self.read();
+        loop {
+            match seen.fit(last_resort) {
+                Fit::Yes => {}
+                Fit::PinnedOnly if pinned => {}
+                other => return Err(other),
+            }
+            let trial = seen.ejection() == Ejection::HalfOpen;
+            let next = if trial { seen.with_ejection(Ejection::Trial).0 + 1 } else { seen.0 + 1 };
+            match self.0.compare_exchange_weak(seen.0, next, AcqRel, Acquire) {
+                Ok(_) if trial => return Ok(Place::Trial),
+                Ok(_) => return Ok(Place::Plain),
+                Err(now) => seen = Reading(now),
+            }
+        }
+    }
+
+    /// Gives the place back. Returns whether the door was full until now.
+    pub(crate) fn leave(&self) -> bool {
+        Reading(self.0.fetch_sub(1, AcqRel)).is_full()
+    }
+
+    pub(crate) fn set_limit(&self, limit: Option<u32>) {
+        let limit = limit.map_or(COUNT, |limit| u64::from(limit).min(COUNT));
+        self.change(|word| word & !(COUNT << LIMIT_AT) | limit << LIMIT_AT);
+    }
+
+    pub(crate) fn set_status(&self, status: Status) {
+        let bit = match status {
+            Status::Enabled => 0,
+            Status::Draining => DRAINING,
+            Status::Disabled => DISABLED,
+        };
+        self.change(|word| word & !(DRAINING | DISABLED) | bit);
+    }
+
+    pub(crate) fn set_weightless(&self, weightless: bool) {
+        self.change(|word| if weightless { word | WEIGHTLESS } else { word & !WEIGHTLESS });
+    }
+
+    /// Sets what probes (or the application) say. An ejection stays as it is.
+    pub(crate) fn set_health(&self, health: Health) {
+        let code = match health {
+            Health::Up | Health::Ejected => 0,
+            Health::Unknown => 1,
+            Health::Down(Cause::Silent) => 2,
+            Health::Down(Cause::Said) => 3,
+        };
+        self.change(|word| word & !HEALTH | code << HEALTH_AT);
+    }
+
+    /// Sets where it stands with ejection; `from` when given must be how it stood. Returns whether it was.
+    pub(crate) fn set_ejection(&self, from: Option<Ejection>, to: Ejection) -> bool {
+        let stood = self.change(|word| {
+            let word = Reading(word);
+            if from.is_some_and(|from| from != word.ejection()) { word.0 } else { word.with_ejection(to).0 }
+        });
+        from.is_none_or(|from| from == stood.ejection())
+    }
+
+    /// For good: the backend is no longer configured.
+    pub(crate) fn remove(&self) {
+        self.change(|word| word | REMOVED);
+    }
+
+    fn change(&self, change: impl Fn(u64) -> u64) -> Reading {
+        let mut seen = self.0.load(Acquire);
+        loop {
+            match self.0.compare_exchange_weak(seen, change(seen), AcqRel, Acquire) {
+                Ok(before) => return Reading(before),
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
+
+impl Reading {
+    pub(crate) fn in_flight(self) -> u32 {
+        (self.0 & COUNT) as u32
+    }
+
+    pub(crate) fn limit(self) -> Option<u32> {
+        let limit = self.0 >> LIMIT_AT & COUNT;
+        (limit != COUNT).then_some(limit as u32)
+    }
+
+    pub(crate) fn is_full(self) -> bool {
+        self.0 & COUNT >= self.0 >> LIMIT_AT & COUNT
+    }
+
+    /// What a request that has not been here would be told.
+    pub(crate) fn fit(self, last_resort: bool) -> Fit {
+        if self.0 & GATES != 0 && !self.is_up(last_resort) {
+            Fit::Down
+        } else if self.is_full() {
+            Fit::Full
+        } else if self.0 & (DRAINING | WEIGHTLESS) != 0 {
+            Fit::PinnedOnly
+        } else {
+            Fit::Yes
+        }
+    }
+
+    /// Whether it could take work at all, with room and weight. At last resort silence and ejection do not count.
+    pub(crate) fn is_up(self, last_resort: bool) -> bool {
+        let healthy = match self.0 >> HEALTH_AT & 0b11 {
+            0 => true,
+            2 => last_resort,
+            _ => false,
+        };
+        let admitted = last_resort || matches!(self.ejection(), Ejection::In | Ejection::HalfOpen);
+        self.0 & (DISABLED | REMOVED) == 0 && healthy && admitted
+    }
+
+    /// Whether people, weight and membership would let it take work.
+    pub(crate) fn is_ordered_in(self) -> bool {
+        self.0 & (DISABLED | REMOVED | DRAINING | WEIGHTLESS) == 0
+    }
+
+    pub(crate) fn is_removed(self) -> bool {
+        self.0 & REMOVED != 0
+    }
+
+    pub(crate) fn is_weightless(self) -> bool {
+        self.0 & WEIGHTLESS != 0
+    }
+
+    pub(crate) fn status(self) -> Status {
+        match self.0 & (DRAINING | DISABLED) {
+            0 => Status::Enabled,
+            DRAINING => Status::Draining,
+            _ => Status::Disabled,
+        }
+    }
+
+    /// What was observed, the worse of probes and ejection.
+    pub(crate) fn health(self) -> Health {
+        match self.0 >> HEALTH_AT & 0b11 {
+            0 if self.ejection() == Ejection::In => Health::Up,
+            0 => Health::Ejected,
+            1 => Health::Unknown,
+            2 => Health::Down(Cause::Silent),
+            _ => Health::Down(Cause::Said),
+        }
+    }
+
+    pub(crate) fn ejection(self) -> Ejection {
+        match self.0 >> EJECTION_AT & 0b11 {
+            0 => Ejection::In,
+            1 => Ejection::Out,
+            2 => Ejection::HalfOpen,
+            _ => Ejection::Trial,
+        }
+    }
+
+    fn with_ejection(self, ejection: Ejection) -> Self {
+        Self(self.0 & !EJECTION | (ejection as u64) << EJECTION_AT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SILENT: Health = Health::Down(Cause::Silent);
+    const SAID: Health = Health::Down(Cause::Said);
+
+    #[test]
+    fn status_health_and_room_decide_together() {
+        let at = |status, health, limit| Door::new(status, health, limit).read();
+        let rows = [
+            (Status::Enabled, Health::Up, None, Fit::Yes, Fit::Yes),
+            (Status::Enabled, Health::Up, Some(0), Fit::Full, Fit::Full),
+            (Status::Enabled, Health::Unknown, None, Fit::Down, Fit::Down),
+            (Status::Enabled, SILENT, None, Fit::Down, Fit::Yes),
+            (Status::Enabled, SILENT, Some(0), Fit::Down, Fit::Full),
+            (Status::Enabled, SAID, None, Fit::Down, Fit::Down),
+            (Status::Draining, Health::Up, None, Fit::PinnedOnly, Fit::PinnedOnly),
+            (Status::Draining, SILENT, None, Fit::Down, Fit::PinnedOnly),
+            (Status::Disabled, Health::Up, None, Fit::Down, Fit::Down),
+            (Status::Disabled, SILENT, None, Fit::Down, Fit::Down),
+        ];
+        for (status, health, limit, plain, last) in rows {
+            let got = (at(status, health, limit).fit(false), at(status, health, limit).fit(true));
+            assert_eq!(got, (plain, last), "{status} {health:?} {limit:?}");
+        }
+    }
+
+    #[test]
+    fn a_half_open_door_admits_one() {
+        let door = Door::new(Status::Enabled, Health::Up, None);
+        door.set_ejection(None, Ejection::HalfOpen);
+        assert_eq!(door.enter(false, false), Ok(Place::Trial));
+        assert_eq!(door.enter(false, false), Err(Fit::Down));
+        assert!(door.set_ejection(Some(Ejection::Trial), Ejection::In));
+        assert_eq!(door.enter(false, false), Ok(Place::Plain));
+    }
+
+    #[test]
+    fn a_limit_taken_away_under_way_lets_nobody_in() {
+        let door = Door::new(Status::Enabled, Health::Up, Some(3));
+        let _ = [door.enter(false, false), door.enter(false, false)];
+        door.set_limit(Some(1));
+        assert_eq!(door.enter(false, false), Err(Fit::Full));
+        door.leave();
+        assert_eq!(door.enter(false, false), Err(Fit::Full), "one is still inside");
+        assert!(door.leave());
+        assert_eq!(door.enter(false, false), Ok(Place::Plain));
+    }
+}

@@ -1,0 +1,70 @@
+//! An ordered set of backends, as a selector sees it.
+
+use std::ops::Range;
+
+use crate::{Backend, Fit, Request};
+
+/// An ordered set of backends. Slots are positions in it, from 0, and stay valid for one pick.
+/// ```
+/// use lb_core::{Group, Request, sim};
+/// let group = [sim::Stub::new(1), sim::Stub::new(2)];
+/// let request = Request::new(sim::epoch());
+/// assert_eq!(Group::first_fit(&group, 0..2, &request), Some(0));
+/// ```
+pub trait Group: Send + Sync {
+    /// How many slots there are.
+    fn len(&self) -> usize;
+    /// The backend in a slot below [`len`](Self::len).
+    fn backend(&self, slot: usize) -> &dyn Backend;
+    /// The first of these slots that can take the request. A scan; [`Balancer`](crate::Balancer) answers from a bitmap.
+    fn first_fit(&self, slots: Range<usize>, request: &Request<'_>) -> Option<usize> {
+        slots.into_iter().find(|slot| self.backend(*slot).fit(request) == Fit::Yes)
+    }
+    /// Whether there is no slot at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<B: Backend> Group for [B] {
+    fn len(&self) -> usize {
+        self.len()
+    }
+    fn backend(&self, slot: usize) -> &dyn Backend {
+        &self[slot]
+    }
+}
+
+impl<B: Backend, const N: usize> Group for [B; N] {
+    fn len(&self) -> usize {
+        N
+    }
+    fn backend(&self, slot: usize) -> &dyn Backend {
+        &self[slot]
+    }
+}
+
+/// Some neighbouring slots of a group, as a group of their own.
+pub(crate) struct SubGroup<'a> {
+    pub(crate) whole: &'a dyn Group,
+    pub(crate) slots: Range<usize>,
+}
+
+impl Group for SubGroup<'_> {
+    fn len(&self) -> usize {
+        self.slots.len()
+    }
+    fn backend(&self, slot: usize) -> &dyn Backend {
+        self.whole.backend(self.slots.start + slot)
+    }
+    fn first_fit(&self, slots: Range<usize>, request: &Request<'_>) -> Option<usize> {
+        let start = self.slots.start;
+        let within = start + slots.start..(start + slots.end).min(self.slots.end);
+        self.whole.first_fit(within, request).map(|slot| slot - start)
+    }
+}
+
+/// The first slot at or after `from`, once around, that can take the request.
+pub(crate) fn next_fit(group: &dyn Group, from: usize, request: &Request<'_>) -> Option<usize> {
+    group.first_fit(from..group.len(), request).or_else(|| group.first_fit(0..from, request))
+}

@@ -1,0 +1,111 @@
+//! One pick in flight, and the outcome it reports.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use crate::{BackendId, Outcome, Request, door::Place, member::Member};
+
+/// A place at a backend, held until it is finished or dropped, whatever happens meanwhile to the configuration.
+///
+/// A dropped lease counts as cancelled: it gives the place back and says nothing about the backend.
+/// ```
+/// use lb_core::{Outcome, Request, sim};
+/// let mut world = sim::World::new(1);
+/// let balancer = world.balancer("alpha beta".parse()?);
+/// let lease = balancer.pick(&Request::new(world.now()), world.rng())?;
+/// assert_eq!(lease.name(), "alpha");
+/// lease.finish(Outcome::Success, world.now());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping a lease gives its place back at once"]
+pub struct Lease<T> {
+    member: Arc<Member<T>>,
+    started: Instant,
+    client: Option<u64>,
+    /// Time to the answer, once the caller has said that it came.
+    answered_micros: Option<u32>,
+    place: Place,
+    ended: bool,
+}
+
+impl<T> Lease<T> {
+    pub(crate) fn new(member: &Arc<Member<T>>, place: Place, request: &Request<'_>) -> Self {
+        let (member, started, client) = (Arc::clone(member), request.now, request.client);
+        Self { member, started, client, answered_micros: None, place, ended: false }
+    }
+
+    /// Which backend it is.
+    #[must_use]
+    pub fn id(&self) -> BackendId {
+        self.member.id
+    }
+
+    /// Its name as configured.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.member.name
+    }
+
+    /// What you made of it.
+    #[must_use]
+    pub fn payload(&self) -> &T {
+        &self.member.payload
+    }
+
+    /// The answer has begun: what follows is no latency of the backend. Without it the latency is the time to
+    /// [`finish`](Self::finish).
+    pub fn answered(&mut self, now: Instant) {
+        self.answered_micros.get_or_insert_with(|| micros(self.started, now));
+    }
+
+    /// Says how it went and gives the place back.
+    pub fn finish(mut self, outcome: Outcome, now: Instant) {
+        self.ended = true;
+        let (member, trial) = (&*self.member, self.place == Place::Trial);
+        match outcome {
+            Outcome::Success => {
+                member.ended.succeeded.fetch_add(1, Relaxed);
+                member.add_latency(self.answered_micros.unwrap_or_else(|| micros(self.started, now)), now);
+            }
+            Outcome::Cancelled => {
+                member.ended.cancelled.fetch_add(1, Relaxed);
+            }
+            _ => return self.fail(outcome, now),
+        }
+        member.leave();
+        if trial {
+            member.end_trial(outcome == Outcome::Success);
+        }
+    }
+
+    #[cold]
+    fn fail(self, outcome: Outcome, now: Instant) {
+        self.member.add_failure(outcome, self.client, self.place == Place::Trial, now);
+        self.member.leave();
+    }
+}
+
+fn micros(from: Instant, to: Instant) -> u32 {
+    u32::try_from(to.saturating_duration_since(from).as_micros()).unwrap_or(u32::MAX)
+}
+
+impl<T> Drop for Lease<T> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.member.ended.cancelled.fetch_add(1, Relaxed);
+            self.member.leave();
+            if self.place == Place::Trial {
+                self.member.end_trial(false);
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Lease<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("backend", &self.name()).finish_non_exhaustive()
+    }
+}

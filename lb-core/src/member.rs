@@ -1,0 +1,171 @@
+//! What is known of one backend for as long as it is configured; it outlives every snapshot.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use crate::{
+    BackendId, Fit, Outcome,
+    backend::Metric,
+    control::Shared,
+    decay::Decaying,
+    door::{Door, Ejection, Place},
+    health::{Evidence, Health, Policies, Traffic, Verdict},
+    openings::{CurrentOpenings, SlotMark},
+};
+
+/// Loads count in parts of a request, so that a decaying failure can be less than one.
+const PARTS: u32 = 256;
+/// What a failure weighs beside requests in flight, and how many count at most.
+const MOST_FAILURES: u32 = 64 * PARTS;
+/// What a failure counts as in a latency average, however fast it came.
+const FAILURE_MICROS: u32 = 1_000_000;
+/// Latencies below are equal: noise decides nothing.
+const LEAST_MICROS: u32 = 100;
+
+pub(crate) struct Member<T> {
+    pub(crate) door: Door,
+    pub(crate) ended: Ended,
+    failures: Decaying,
+    latency: Decaying,
+    pub(crate) mark: SlotMark,
+    pub(crate) id: BackendId,
+    pub(crate) name: Box<str>,
+    pub(crate) payload: T,
+    epoch: Instant,
+    openings: Arc<CurrentOpenings>,
+    home: Weak<Shared<T>>,
+    policies: Mutex<Policies>,
+}
+
+/// How many requests ended which way.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    pub(crate) succeeded: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) connect_failed: AtomicU64,
+    pub(crate) cancelled: AtomicU64,
+}
+
+/// What all members of a balancer share.
+pub(crate) struct Common<T> {
+    pub(crate) epoch: Instant,
+    pub(crate) openings: Arc<CurrentOpenings>,
+    pub(crate) home: Weak<Shared<T>>,
+}
+
+impl<T> Member<T> {
+    pub(crate) fn new(
+        (id, name): (BackendId, &str),
+        door: Door,
+        policies: Policies,
+        payload: T,
+        common: &Common<T>,
+    ) -> Self {
+        let (epoch, openings, home) = (common.epoch, Arc::clone(&common.openings), Weak::clone(&common.home));
+        let (ended, failures, latency, mark) = Default::default();
+        let (name, policies) = (name.into(), Mutex::new(policies));
+        Self { door, ended, failures, latency, mark, id, name, payload, epoch, openings, home, policies }
+    }
+
+    /// Takes a place. When it was the last one, the bitmap learns it.
+    pub(crate) fn enter(&self, last_resort: bool, pinned: bool) -> Result<Place, Fit> {
+        let place = self.door.enter(last_resort, pinned)?;
+        if place == Place::Trial || self.door.read().is_full() {
+            self.refresh_opening();
+        }
+        Ok(place)
+    }
+
+    pub(crate) fn leave(&self) {
+        if self.door.leave() {
+            self.refresh_opening();
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.door.read().fit(false) == Fit::Yes
+    }
+
+    /// To be called after each change of the door.
+    pub(crate) fn refresh_opening(&self) {
+        self.openings.refresh(&self.mark, || self.is_open());
+    }
+
+    pub(crate) fn load(&self, metric: Metric, now: Instant) -> u64 {
+        let (requests, now) = (u64::from(self.door.read().in_flight()) + 1, self.millis(now));
+        match metric {
+            Metric::InFlight => requests * u64::from(PARTS) + u64::from(self.failures.at(now)),
+            Metric::PeakEwma => requests * u64::from(self.latency.at(now).max(LEAST_MICROS)),
+        }
+    }
+
+    pub(crate) fn add_latency(&self, micros: u32, now: Instant) {
+        self.latency.peak(micros.max(1), self.millis(now));
+    }
+
+    /// A failed request: the penalty, the policy's opinion, and what follows from it.
+    #[cold]
+    pub(crate) fn add_failure(&self, outcome: Outcome, client: Option<u64>, trial: bool, now: Instant) {
+        let counter = if outcome == Outcome::ConnectFailed { &self.ended.connect_failed } else { &self.ended.failed };
+        counter.fetch_add(1, Relaxed);
+        self.failures.add(PARTS, MOST_FAILURES, self.millis(now));
+        self.latency.peak(FAILURE_MICROS, self.millis(now));
+        let successes = self.ended.succeeded.load(Relaxed);
+        let verdict = self.observe(&Evidence::Traffic(Traffic { outcome, client, successes, trial }), now);
+        if trial {
+            self.door.set_ejection(Some(Ejection::Trial), Ejection::Out);
+        }
+        if (trial || verdict.eject.is_some())
+            && let Some(home) = self.home.upgrade()
+        {
+            home.eject(self.id, verdict.eject, trial, now);
+        }
+    }
+
+    /// The trial went well, or nobody knows.
+    pub(crate) fn end_trial(&self, well: bool) {
+        let to = if well { Ejection::In } else { Ejection::HalfOpen };
+        if self.door.set_ejection(Some(Ejection::Trial), to) {
+            self.changed();
+        }
+    }
+
+    /// Puts evidence before the policy and makes the change of health that it asks for.
+    pub(crate) fn observe(&self, evidence: &Evidence, now: Instant) -> Verdict {
+        let verdict = self.policies().observe(evidence, now);
+        if let Some(health) = verdict.health {
+            self.set_health(health);
+        }
+        verdict
+    }
+
+    pub(crate) fn replace_policies(&self, policies: Policies) {
+        *self.policies() = policies;
+    }
+
+    fn set_health(&self, health: Health) {
+        self.door.set_health(health);
+        self.changed();
+    }
+
+    fn changed(&self) {
+        self.refresh_opening();
+        if let Some(home) = self.home.upgrade() {
+            home.mark_changed();
+        }
+    }
+
+    /// A policy that panicked has said nothing; the next evidence finds it as it is.
+    fn policies(&self) -> MutexGuard<'_, Policies> {
+        self.policies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn millis(&self, now: Instant) -> u32 {
+        now.saturating_duration_since(self.epoch).as_millis() as u32
+    }
+}

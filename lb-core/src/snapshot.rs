@@ -1,0 +1,147 @@
+//! What picks work on: published whole, never changed, replaced when anything but a door has changed.
+
+use std::{ops::Range, sync::Arc, time::Instant};
+
+use crate::{
+    Backend, BackendId, Fit, Group, Lease, NoPick, Request, Selector, backend::Metric, member::Member,
+    openings::Openings, rand::Rng,
+};
+
+/// Picks that lose their place to another thread in a row before it counts as full.
+const LOST_RACES: usize = 8;
+
+/// One backend with the weight that it has in this snapshot.
+pub(crate) struct Slot<T> {
+    pub(crate) member: Arc<Member<T>>,
+    pub(crate) weight: u32,
+}
+
+/// All backends in order.
+pub(crate) struct Roster<T> {
+    pub(crate) slots: Box<[Slot<T>]>,
+    pub(crate) openings: Arc<Openings>,
+    /// Sorted, to find a pinned backend.
+    pub(crate) by_id: Box<[(BackendId, u32)]>,
+}
+
+pub(crate) struct Snapshot<T> {
+    pub(crate) roster: Roster<T>,
+    pub(crate) selector: Arc<dyn Selector>,
+    /// No backend is up, of those that people let take work: the selector was made for the last resort.
+    pub(crate) nobody_up: bool,
+}
+
+impl<T: Send + Sync> Backend for Slot<T> {
+    fn id(&self) -> BackendId {
+        self.member.id
+    }
+
+    fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    fn in_flight(&self) -> u32 {
+        self.member.door.read().in_flight()
+    }
+
+    fn fit(&self, request: &Request<'_>) -> Fit {
+        if !request.tried.is_empty() && request.tried.contains(self.member.id) {
+            return Fit::Down;
+        }
+        self.member.door.read().fit(request.last_resort)
+    }
+
+    fn load(&self, metric: Metric, now: Instant) -> u64 {
+        self.member.load(metric, now)
+    }
+}
+
+impl<T: Send + Sync> Group for Roster<T> {
+    fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn backend(&self, slot: usize) -> &dyn Backend {
+        &self.slots[slot]
+    }
+
+    fn first_fit(&self, mut slots: Range<usize>, request: &Request<'_>) -> Option<usize> {
+        let fits = |slot: usize| self.slots.get(slot).is_some_and(|slot| slot.fit(request) == Fit::Yes);
+        if request.last_resort { slots.find(|slot| fits(*slot)) } else { self.openings.first(slots, fits) }
+    }
+}
+
+impl<T: Send + Sync> Snapshot<T> {
+    pub(crate) fn pick(&self, request: &Request<'_>, rng: &mut dyn Rng) -> Result<Lease<T>, NoPick> {
+        if let Some(pin) = request.pin {
+            return self.pick_pinned(pin, request);
+        }
+        if self.nobody_up && !self.roster.openings.any() {
+            return self.choose(&request.at_last_resort(), rng).ok_or_else(|| self.why_not(request));
+        }
+        if let Some(lease) = self.choose(request, rng) {
+            return Ok(lease);
+        }
+        // Rare: a bit may still be on its way while a snapshot is being published.
+        if self.mend_openings(request)
+            && let Some(lease) = self.choose(request, rng)
+        {
+            return Ok(lease);
+        }
+        let last = request.at_last_resort();
+        let lease = if self.is_nobody_up() { self.choose(&last, rng) } else { None };
+        lease.ok_or_else(|| self.why_not(request))
+    }
+
+    fn choose(&self, request: &Request<'_>, rng: &mut dyn Rng) -> Option<Lease<T>> {
+        for _ in 0..LOST_RACES {
+            let member = &self.roster.slots.get(self.selector.pick(&self.roster, request, rng)?)?.member;
+            if let Ok(place) = member.enter(request.last_resort, false) {
+                return Some(Lease::new(member, place, request));
+            }
+        }
+        None
+    }
+
+    fn pick_pinned(&self, pin: BackendId, request: &Request<'_>) -> Result<Lease<T>, NoPick> {
+        let found = self.roster.by_id.binary_search_by_key(&pin, |(id, _)| *id).ok();
+        let slot = found.and_then(|at| self.roster.slots.get(self.roster.by_id[at].1 as usize));
+        let slot = slot.filter(|slot| !request.tried.contains(slot.member.id)).ok_or(NoPick::PinGone)?;
+        match slot.member.enter(request.last_resort, true) {
+            Ok(place) => Ok(Lease::new(&slot.member, place, request)),
+            Err(Fit::Full) => Err(NoPick::AllFull),
+            Err(_) => Err(NoPick::PinGone),
+        }
+    }
+
+    #[cold]
+    fn mend_openings(&self, request: &Request<'_>) -> bool {
+        let slots = self.roster.slots.iter().enumerate();
+        let open = slots.filter(|(_, slot)| slot.fit(request) == Fit::Yes);
+        open.fold(false, |mended, (at, slot)| self.roster.openings.refresh(at, || slot.member.is_open()) || mended)
+    }
+
+    pub(crate) fn is_nobody_up(&self) -> bool {
+        let mut readings = self.roster.slots.iter().map(|slot| slot.member.door.read());
+        !readings.any(|reading| reading.is_ordered_in() && reading.is_up(false))
+    }
+
+    /// Why there was no pick, from what the doors say now.
+    #[cold]
+    pub(crate) fn why_not(&self, request: &Request<'_>) -> NoPick {
+        if self.roster.slots.is_empty() {
+            return NoPick::Empty;
+        }
+        let plain = Request { tried: Request::new(request.now).tried, ..*request };
+        let fits = |request: &Request<'_>, fit| self.roster.slots.iter().any(|slot| slot.fit(request) == fit);
+        if fits(request, Fit::Yes) {
+            NoPick::OwnerUnavailable
+        } else if fits(request, Fit::Full) {
+            NoPick::AllFull
+        } else if fits(&plain, Fit::Yes) || fits(&plain, Fit::Full) || !request.tried.is_empty() {
+            NoPick::AllTried
+        } else {
+            NoPick::AllDown
+        }
+    }
+}
