@@ -41,7 +41,7 @@ pub struct Eject {
 /// nobody.
 /// ```
 /// use lb_core::health::{Eject, RequestFailures};
-/// let careful = Eject { ..Eject::default() }.with_request_failures(RequestFailures::default());
+/// let careful = Eject::default().with_request_failures(RequestFailures::default());
 /// assert!(careful.request_failures.is_some());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
