@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SocketFlags, sockopt};
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, sockopt};
 use rustix::pipe::{PipeFlags, SpliceFlags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::Interest;
@@ -88,6 +88,11 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize>
     Ok(rustix::net::recv(socket, buffer, RecvFlags::DONTWAIT)?.0)
 }
 
+/// Writes what fits without waiting, whatever the reactor knows of this socket.
+pub(crate) fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+}
+
 /// A non-blocking pipe, `(read end, write end)`, that holds `bytes` or at least a quarter of it.
 ///
 /// The kernel makes the pipes of a user who has many of them as small as one page: these are refused.
@@ -99,6 +104,8 @@ pub(crate) fn pipe(bytes: usize) -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Moves up to `bytes` between a pipe and a socket inside the kernel. 0 is the end of the source.
-pub(crate) fn splice(from: impl AsFd, to: impl AsFd, bytes: usize) -> io::Result<usize> {
-    Ok(rustix::pipe::splice(from, None, to, None, bytes, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?)
+pub(crate) fn splice(from: impl AsFd, to: impl AsFd, bytes: u32) -> io::Result<u32> {
+    let moved = rustix::pipe::splice(from, None, to, None, bytes as usize, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?;
+    // Never more than was asked for.
+    Ok(u32::try_from(moved).unwrap_or(bytes))
 }

@@ -3,20 +3,15 @@
 mod flow;
 mod pipe;
 
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use crate::sys;
-use flow::{Fault, Flow};
-
-/// What one direction may move before other sessions of its thread get their turn: a tenth of a millisecond or two.
-const QUOTA: usize = 1024 * 1024;
+use flow::{Fault, Flow, State};
 
 /// How sessions behave.
 ///
@@ -100,64 +95,9 @@ struct Idle {
 pub struct Relay {
     client: TcpStream,
     upstream: TcpStream,
-    to_upstream: Direction,
-    to_client: Direction,
+    to_upstream: Flow,
+    to_client: Flow,
     idle: Option<Box<Idle>>,
-}
-
-/// A flow and how far it has come.
-#[derive(Debug)]
-struct Direction {
-    flow: Flow,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Open,
-    /// The source has ended, all is written, the sink has not been told.
-    Ended,
-    /// The sink has been told.
-    Shut,
-    /// The sink is gone: the session ends as soon as what it said before is delivered.
-    Lost,
-}
-
-impl Direction {
-    fn new(flow: Flow) -> Self {
-        Self { flow, state: State::Open }
-    }
-
-    /// Moves bytes. An error is the end of the session.
-    fn poll(&mut self, cx: &mut Context<'_>, from: &mut TcpStream, to: &mut TcpStream) -> Result<(), Broken> {
-        if self.state != State::Open {
-            return Ok(());
-        }
-        let mut quota = QUOTA;
-        match self.flow.poll(cx, from, to, &mut quota) {
-            Poll::Ready(Ok(())) => self.state = State::Ended,
-            Poll::Ready(Err(Fault::Source)) => return Err(Broken::Source),
-            Poll::Ready(Err(Fault::Sink { gone: true })) => self.state = State::Lost,
-            Poll::Ready(Err(Fault::Sink { gone: false })) => return Err(Broken::Sink),
-            Poll::Pending if quota == 0 => yield_to_others(cx),
-            Poll::Pending => {}
-        }
-        Ok(())
-    }
-
-    /// Passes the source's end on, once.
-    fn shut_sink(&mut self, cx: &mut Context<'_>, to: &mut TcpStream) {
-        if self.state == State::Ended {
-            // It fails only for a peer that is gone, and then reading from it says so.
-            let _: Poll<io::Result<()>> = Pin::new(to).poll_shutdown(cx);
-            self.state = State::Shut;
-        }
-    }
-}
-
-enum Broken {
-    Source,
-    Sink,
 }
 
 impl Relay {
@@ -168,41 +108,44 @@ impl Relay {
             Box::new(Idle { timeout, last_byte, timer: Box::pin(tokio::time::sleep(timeout)) })
         });
         // The client has often sent its first bytes while the backend was being connected.
-        let (to_upstream, to_client) = (Direction::new(Flow::eager()), Direction::new(Flow::default()));
-        Self { client, upstream, to_upstream, to_client, idle }
+        Self { client, upstream, to_upstream: Flow::eager(), to_client: Flow::default(), idle }
     }
 
     /// Bytes so far: to the backend, to the client.
     #[must_use]
     pub fn moved_bytes(&self) -> (u64, u64) {
-        (self.to_upstream.flow.moved, self.to_client.flow.moved)
+        (self.to_upstream.moved, self.to_client.moved)
     }
 
     /// Memory held for bytes that one side sent and the other does not take; 0 when the session idles.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.to_upstream.flow.held_bytes() + self.to_client.flow.held_bytes()
+        self.to_upstream.held_bytes() + self.to_client.held_bytes()
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Option<End> {
-        match self.to_upstream.poll(cx, &mut self.client, &mut self.upstream) {
-            Err(Broken::Source) => return Some(End::ClientReset),
-            Err(Broken::Sink) => return Some(End::UpstreamReset),
+        let Self { client, upstream, to_upstream, to_client, .. } = self;
+        match to_upstream.advance(cx, client, upstream) {
+            Err(Fault::Source) => return Some(End::ClientReset),
+            Err(Fault::Sink) => return Some(End::UpstreamReset),
             Ok(()) => {}
         }
-        match self.to_client.poll(cx, &mut self.upstream, &mut self.client) {
-            Err(Broken::Source) => return Some(End::UpstreamReset),
-            Err(Broken::Sink) => return Some(End::ClientReset),
+        match to_client.advance(cx, upstream, client) {
+            Err(Fault::Source) => return Some(End::UpstreamReset),
+            Err(Fault::Sink) => return Some(End::ClientReset),
             Ok(()) => {}
         }
-        match (self.to_upstream.state, self.to_client.state) {
-            (State::Lost, State::Open) | (State::Open, State::Lost) | (State::Open, State::Open) => None,
+        match (to_upstream.state, to_client.state) {
+            (State::Open, State::Open | State::Lost) | (State::Lost, State::Open) => None,
             (State::Lost, _) => Some(End::UpstreamReset),
             (_, State::Lost) => Some(End::ClientReset),
-            (State::Open, _) | (_, State::Open) => {
-                self.to_upstream.shut_sink(cx, &mut self.upstream);
-                self.to_client.shut_sink(cx, &mut self.client);
-                None
+            (_, State::Open) => {
+                to_upstream.shut_sink(cx, upstream);
+                to_client.lost_sink(cx, client).then_some(End::ClientReset)
+            }
+            (State::Open, _) => {
+                to_client.shut_sink(cx, client);
+                to_upstream.lost_sink(cx, upstream).then_some(End::UpstreamReset)
             }
             // Closing says the rest: no shutdown needed.
             _ => Some(End::Finished),
@@ -247,10 +190,4 @@ impl Idle {
         }
         false
     }
-}
-
-/// Wakes this task again after the reactor and the other tasks had their turn.
-fn yield_to_others(cx: &mut Context<'_>) {
-    // Polled once, `yield_now` hands the waker to the runtime, which keeps it until it has looked at the sockets.
-    let _ = pin!(tokio::task::yield_now()).poll(cx);
 }
