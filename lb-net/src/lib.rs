@@ -1,1 +1,4 @@
 //! Moving bytes.
+pub mod listener;
+pub mod relay;
+pub mod sys;

@@ -1,0 +1,174 @@
+//! Bind and accept, patient when descriptors run out.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::unix::AsyncFd;
+
+use crate::sys;
+
+/// Connections that may wait for us. The kernel caps it at net.core.somaxconn.
+const BACKLOG: i32 = 4096;
+
+/// How long accept rests when descriptors have run out. Nothing is lost: connections wait in the queue.
+const REST: Duration = Duration::from_millis(50);
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}")]
+#[non_exhaustive]
+pub struct BindError {
+    /// The address as it was asked for.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Listens on `address` with `count` sockets, one for each worker; the kernel spreads connections over them.
+///
+/// Port 0 takes a free port, the same for all. An IPv6 listener takes IPv4 clients too. It fails if anything else
+/// listens there, another `lb` included.
+///
+/// ```
+/// let workers = lb_net::listener::bind("127.0.0.1:0".parse().unwrap(), 4)?;
+/// assert!(lb_net::listener::bind(workers[0].local_addr().unwrap(), 4).is_err());
+/// # Ok::<(), lb_net::listener::BindError>(())
+/// ```
+///
+/// # Errors
+/// [`BindError`] names the address; its source says why.
+pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
+    bind_all(address, count).map_err(|source| BindError { address, source })
+}
+
+/// The first socket listens before it has SO_REUSEPORT: a listening socket without it refuses every other one, so of
+/// two processes that start at the same time one fails. The option is set afterwards, for its siblings to join.
+fn bind_all(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::with_capacity(count);
+    if count == 0 {
+        return Ok(listeners);
+    }
+    let first = listen(address, false)?;
+    if count > 1 {
+        first.set_reuse_port(true)?;
+    }
+    let first = TcpListener::from(first);
+    let address = first.local_addr()?;
+    listeners.push(first);
+    for _ in 1..count {
+        listeners.push(listen(address, true)?.into());
+    }
+    Ok(listeners)
+}
+
+fn listen(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    // Old sessions and those in TIME_WAIT do not keep us from starting again.
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    sys::set_session_options(&socket)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+/// One worker's listener, on the runtime that it was made on.
+///
+/// Accepted sockets are non-blocking, have TCP_NODELAY and SO_KEEPALIVE, and belong to no runtime yet:
+/// `tokio::net::TcpStream::from_std` makes them do so.
+///
+/// ```
+/// # use lb_net::listener::{Listener, bind};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// for socket in bind("127.0.0.1:0".parse()?, 1)? {
+///     let mut listener = Listener::new(socket)?;
+///     let client = std::net::TcpStream::connect(listener.local_address()?)?;
+///     let (_stream, peer) = listener.accept().await?;
+///     assert_eq!(peer, client.local_addr()?);
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Listener {
+    socket: AsyncFd<TcpListener>,
+}
+
+impl Listener {
+    /// Registers a listener with the current runtime.
+    ///
+    /// # Errors
+    /// What the system said.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O enabled.
+    pub fn new(socket: TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: sys::watch(socket)? })
+    }
+
+    /// The address that it listens on.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket.get_ref().local_addr()
+    }
+
+    /// The next client. Called in a loop, it empties the queue before it waits, and lets other tasks run in between.
+    ///
+    /// When descriptors have run out it rests, without losing who waits in the queue. Cancel safe.
+    ///
+    /// # Errors
+    /// Only such as make this listener useless.
+    pub async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        loop {
+            match poll_fn(|cx| self.poll_accept(cx)).await {
+                Err(error) if sys::ran_out(&error) => tokio::time::sleep(REST).await,
+                Err(error) if passes(&error) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// The next client that is in the queue already; `None` when it is empty. For a graceful stop: accept until
+    /// `None`, then drop the listener, and nobody is lost who was there.
+    ///
+    /// # Errors
+    /// Only such as make this listener useless.
+    pub async fn accept_queued(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+        loop {
+            match sys::accept(self.socket.get_ref()) {
+                Ok(accepted) => return Ok(Some(accepted)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if sys::ran_out(&error) => tokio::time::sleep(REST).await,
+                Err(error) if passes(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        loop {
+            let mut ready = ready!(self.socket.poll_read_ready(cx))?;
+            if let Ok(outcome) = ready.try_io(|socket| sys::accept(socket.get_ref())) {
+                return Poll::Ready(outcome);
+            }
+        }
+    }
+}
+
+/// Errors of one connection, not of the listener: accept(2) also reports what befell a connection in the queue.
+fn passes(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    !matches!(errno, Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::OPNOTSUPP | Errno::FAULT) | None)
+}

@@ -1,0 +1,193 @@
+//! Bytes both ways between a client and its backend, until both have said all they had to say.
+
+mod flow;
+mod pipe;
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use crate::sys;
+use flow::{Fault, Flow, State};
+
+/// How sessions behave.
+///
+/// ```
+/// use std::time::Duration;
+/// let settings = lb_net::relay::Settings::default().with_idle_timeout(Some(Duration::from_secs(300)));
+/// assert_eq!(settings.idle_timeout, Some(Duration::from_secs(300)));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// A session in which no byte moved in either direction for this long is closed. Without: it may idle for ever.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl Settings {
+    /// The same with this idle timeout.
+    #[must_use]
+    pub fn with_idle_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum End {
+    /// Both sides ended their direction, and all of it was written.
+    Finished,
+    /// The client reset the connection or was lost; the backend was sent a reset.
+    ClientReset,
+    /// The backend reset the connection or was lost; the client was sent a reset.
+    UpstreamReset,
+    /// No byte moved for as long as [`Settings::idle_timeout`]; both connections were closed.
+    IdleTimeout,
+}
+
+/// What became of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Relayed {
+    /// Bytes that went from the client to the backend.
+    pub to_upstream_bytes: u64,
+    /// Bytes that went from the backend to the client.
+    pub to_client_bytes: u64,
+    /// How it ended.
+    pub end: End,
+}
+
+/// The moment of the last byte, and the one timer that looks at it.
+#[derive(Debug)]
+struct Idle {
+    timeout: Duration,
+    last_byte: Instant,
+    /// Armed again only when it fires, never when a byte moves.
+    timer: Pin<Box<Sleep>>,
+}
+
+/// A session, as a future: it copies until the end and closes both sockets. Dropping it closes them at once.
+///
+/// It holds no buffer while nothing is stuck: an idle session costs this struct and what tokio keeps for two sockets.
+///
+/// ```
+/// # use tokio::net::{TcpListener, TcpStream};
+/// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// # let (front, back) = (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
+/// # let mut user = TcpStream::connect(front.local_addr()?).await?;
+/// let (client, _) = front.accept().await?;
+/// let upstream = TcpStream::connect(back.local_addr()?).await?;
+/// let session = tokio::spawn(lb_net::relay::Relay::new(client, upstream, &Default::default()));
+/// # let (mut server, _) = back.accept().await?;
+/// user.write_all(b"hello").await?;
+/// drop((user, server));
+/// println!("{:?}", session.await?); // Relayed { to_upstream_bytes: 5, to_client_bytes: 0, end: .. }
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+#[must_use = "a future does nothing unless it is polled"]
+pub struct Relay {
+    client: TcpStream,
+    upstream: TcpStream,
+    to_upstream: Flow,
+    to_client: Flow,
+    idle: Option<Box<Idle>>,
+}
+
+impl Relay {
+    /// A session between these two; nothing moves before it is polled.
+    pub fn new(client: TcpStream, upstream: TcpStream, settings: &Settings) -> Self {
+        let idle = settings.idle_timeout.map(|timeout| {
+            let last_byte = Instant::now();
+            Box::new(Idle { timeout, last_byte, timer: Box::pin(tokio::time::sleep(timeout)) })
+        });
+        // The client has often sent its first bytes while the backend was being connected.
+        Self { client, upstream, to_upstream: Flow::eager(), to_client: Flow::default(), idle }
+    }
+
+    /// Bytes so far: to the backend, to the client.
+    #[must_use]
+    pub fn moved_bytes(&self) -> (u64, u64) {
+        (self.to_upstream.moved, self.to_client.moved)
+    }
+
+    /// Memory held for bytes that one side sent and the other does not take; 0 when the session idles.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.to_upstream.held_bytes() + self.to_client.held_bytes()
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        let Self { client, upstream, to_upstream, to_client, .. } = self;
+        match to_upstream.advance(cx, client, upstream) {
+            Err(Fault::Source) => return Some(End::ClientReset),
+            Err(Fault::Sink) => return Some(End::UpstreamReset),
+            Ok(()) => {}
+        }
+        match to_client.advance(cx, upstream, client) {
+            Err(Fault::Source) => return Some(End::UpstreamReset),
+            Err(Fault::Sink) => return Some(End::ClientReset),
+            Ok(()) => {}
+        }
+        match (to_upstream.state, to_client.state) {
+            (State::Open, State::Open | State::Lost) | (State::Lost, State::Open) => None,
+            (State::Lost, _) => Some(End::UpstreamReset),
+            (_, State::Lost) => Some(End::ClientReset),
+            (_, State::Open) => {
+                to_upstream.shut_sink(cx, upstream);
+                to_client.lost_sink(cx, client).then_some(End::ClientReset)
+            }
+            (State::Open, _) => {
+                to_client.shut_sink(cx, client);
+                to_upstream.lost_sink(cx, upstream).then_some(End::UpstreamReset)
+            }
+            // Closing says the rest: no shutdown needed.
+            _ => Some(End::Finished),
+        }
+    }
+}
+
+impl Future for Relay {
+    type Output = Relayed;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Relayed> {
+        let this = &mut *self;
+        let before = this.moved_bytes();
+        let mut end = this.poll_end(cx);
+        let moved = this.moved_bytes() != before;
+        if end.is_none() && this.idle.as_mut().is_some_and(|idle| idle.expired(cx, moved)) {
+            end = Some(End::IdleTimeout);
+        }
+        let Some(end) = end else { return Poll::Pending };
+        // A socket that cannot be told is one that is gone.
+        let _ = match end {
+            End::ClientReset => sys::set_reset_on_close(&this.upstream),
+            End::UpstreamReset => sys::set_reset_on_close(&this.client),
+            End::Finished | End::IdleTimeout => Ok(()),
+        };
+        let (to_upstream_bytes, to_client_bytes) = this.moved_bytes();
+        Poll::Ready(Relayed { to_upstream_bytes, to_client_bytes, end })
+    }
+}
+
+impl Idle {
+    fn expired(&mut self, cx: &mut Context<'_>, moved: bool) -> bool {
+        if moved {
+            self.last_byte = Instant::now();
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let due = self.last_byte + self.timeout;
+            if due <= Instant::now() {
+                return true;
+            }
+            self.timer.as_mut().reset(due);
+        }
+        false
+    }
+}

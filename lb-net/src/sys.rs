@@ -1,0 +1,111 @@
+//! The system calls that tokio and std do not offer, each as one small function.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, sockopt};
+use rustix::pipe::{PipeFlags, SpliceFlags};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Raises the soft limit on descriptors to the hard one, and returns what it is now (`None`: without limit).
+///
+/// A session costs two descriptors, and the usual soft limit of 1024 is there for programs that use `select`.
+///
+/// ```
+/// let limit = lb_net::sys::raise_descriptor_limit()?;
+/// assert!(limit.is_none_or(|descriptors| descriptors > 0));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// What `setrlimit` said; the limit is then as it was.
+pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    }
+    Ok(limit.maximum)
+}
+
+/// Is this about descriptors or kernel memory having run out: something that passes when sessions end?
+///
+/// ```
+/// # use std::io;
+/// assert!(lb_net::sys::ran_out(&io::Error::from_raw_os_error(24))); // EMFILE
+/// assert!(!lb_net::sys::ran_out(&io::ErrorKind::ConnectionRefused.into()));
+/// ```
+#[must_use]
+pub fn ran_out(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+}
+
+/// Sets what every session's sockets have: small messages leave at once (`TCP_NODELAY`), and a peer that vanished is
+/// noticed in the end (`SO_KEEPALIVE`). On a listener, accepted sockets inherit both.
+///
+/// # Errors
+/// What `setsockopt` said.
+pub fn set_session_options(socket: impl AsFd) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_keepalive(&socket, true)?;
+    Ok(())
+}
+
+/// Makes closing this socket send a reset instead of an orderly end (`SO_LINGER` with 0).
+///
+/// # Errors
+/// What `setsockopt` said.
+pub fn set_reset_on_close(socket: impl AsFd) -> io::Result<()> {
+    Ok(sockopt::set_socket_linger(socket, Some(Duration::ZERO))?)
+}
+
+/// Has the current runtime tell when the accept queue is not empty.
+///
+/// Not tokio's own listener: that registers each client with the reactor at once, even one that can be answered first.
+pub(crate) fn watch(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+    // SAFETY: a `TcpListener` owns its descriptor, keeps it open until it is dropped and always returns the same one;
+    // the `AsyncFd` owns the listener, and this crate only ever borrows it from there.
+    #[allow(unsafe_code)]
+    let watched = unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) };
+    Ok(watched?)
+}
+
+/// Takes one connection from the accept queue, non-blocking and closed on exec.
+pub(crate) fn accept(listener: impl AsFd) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, peer) = rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    // The kernel gives no address when the client is gone already: as good as a connection that was aborted.
+    let peer = peer.and_then(|any| SocketAddr::try_from(any).ok()).ok_or(Errno::CONNABORTED)?;
+    Ok((TcpStream::from(socket), peer))
+}
+
+/// Reads what is there without waiting, whatever the reactor knows of this socket.
+pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::net::recv(socket, buffer, RecvFlags::DONTWAIT)?.0)
+}
+
+/// Writes what fits without waiting, whatever the reactor knows of this socket.
+pub(crate) fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+}
+
+/// A non-blocking pipe, `(read end, write end)`, that holds `bytes` or at least a quarter of it.
+///
+/// The kernel makes the pipes of a user who has many of them as small as one page: these are refused.
+pub(crate) fn pipe(bytes: usize) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    let size =
+        rustix::pipe::fcntl_setpipe_size(&writer, bytes).or_else(|_| rustix::pipe::fcntl_getpipe_size(&writer))?;
+    if size < bytes / 4 { Err(io::ErrorKind::OutOfMemory.into()) } else { Ok((reader, writer)) }
+}
+
+/// Moves up to `bytes` between a pipe and a socket inside the kernel. 0 is the end of the source.
+pub(crate) fn splice(from: impl AsFd, to: impl AsFd, bytes: u32) -> io::Result<u32> {
+    let moved = rustix::pipe::splice(from, None, to, None, bytes as usize, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?;
+    // Never more than was asked for.
+    Ok(u32::try_from(moved).unwrap_or(bytes))
+}
