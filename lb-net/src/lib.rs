@@ -1,4 +1,28 @@
-//! Moving bytes.
+//! Moving bytes where [`lb_core`] decides.
+//!
+//! Start from [`TcpProxy`]: it accepts, asks a [`Balancer`](lb_core::Balancer) for a backend, connects, relays and
+//! reports. Everything is `Send` and runs on whatever tokio runtime you have; the `lb` program runs one
+//! single-threaded runtime for each worker.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `tcp` (default) | [`TcpProxy`]: L4 balancing |
+//! | `resolve` | [`resolve`]: host and service names to addresses |
+//!
+//! Without features there are the pieces to build a transport from: [`listener`], [`connect`], [`relay`], [`drive`].
+
+pub mod connect;
+#[cfg(feature = "tcp")]
+mod drain;
+mod driver;
 pub mod listener;
 pub mod relay;
+#[cfg(feature = "resolve")]
+pub mod resolve;
 pub mod sys;
+#[cfg(feature = "tcp")]
+pub mod tcp;
+
+pub use driver::drive;
+#[cfg(feature = "tcp")]
+pub use tcp::TcpProxy;

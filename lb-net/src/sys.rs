@@ -109,3 +109,8 @@ pub(crate) fn splice(from: impl AsFd, to: impl AsFd, bytes: u32) -> io::Result<u
     // Never more than was asked for.
     Ok(u32::try_from(moved).unwrap_or(bytes))
 }
+
+/// Is the connect only not finished yet?
+pub(crate) fn is_under_way(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::INPROGRESS | Errno::AGAIN | Errno::INTR))
+}

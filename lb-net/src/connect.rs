@@ -1,0 +1,107 @@
+//! From a backend to a connection.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use async_trait::async_trait;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::net::TcpStream;
+
+use crate::sys;
+
+/// Where a backend is reached: what [`Dialer`] needs to know of a balancer's payload.
+/// ```
+/// use lb_net::connect::Addresses;
+/// let backend: std::net::SocketAddr = "127.0.0.1:80".parse().unwrap();
+/// assert_eq!(backend.addresses(), [backend]);
+/// ```
+pub trait Addresses: Send + Sync + 'static {
+    /// Its addresses; they are tried in this order.
+    fn addresses(&self) -> &[SocketAddr];
+}
+
+impl Addresses for SocketAddr {
+    fn addresses(&self) -> &[SocketAddr] {
+        std::slice::from_ref(self)
+    }
+}
+
+impl Addresses for Vec<SocketAddr> {
+    fn addresses(&self) -> &[SocketAddr] {
+        self
+    }
+}
+
+/// Makes a connection to a backend. [`Dialer`] does so over TCP; a test, or a transport of yours, may do otherwise.
+/// ```
+/// use lb_net::connect::Connect;
+/// use tokio::net::TcpStream;
+/// struct Refuse;
+/// #[async_trait::async_trait]
+/// impl<T: Send + Sync> Connect<T> for Refuse {
+///     async fn connect(&self, _: &T) -> std::io::Result<TcpStream> {
+///         Err(std::io::ErrorKind::ConnectionRefused.into())
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Connect<T>: Send + Sync {
+    /// A connection, or why there is none. It may take its time: the caller has a deadline and drops it then.
+    async fn connect(&self, backend: &T) -> io::Result<TcpStream>;
+}
+
+/// Connects over TCP.
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// use lb_net::connect::{Connect, Dialer};
+/// let server = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let dialer = Dialer::default().with_source("127.0.0.2".parse().unwrap());
+/// let connection = dialer.connect(&server.local_addr()?).await?;
+/// assert_eq!(connection.local_addr()?.ip().to_string(), "127.0.0.2");
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dialer {
+    source: Option<IpAddr>,
+}
+
+impl Dialer {
+    /// With connections that come from this address of ours (balance's `-B`).
+    #[must_use]
+    pub fn with_source(self, source: IpAddr) -> Self {
+        Self { source: Some(source) }
+    }
+
+    async fn dial(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let kind = Type::STREAM.nonblocking().cloexec();
+        let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+        sys::set_session_options(&socket)?;
+        if let Some(source) = self.source {
+            socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
+        }
+        match socket.connect(&address.into()) {
+            Ok(()) => {}
+            Err(error) if sys::is_under_way(&error) => {}
+            Err(error) => return Err(error),
+        }
+        let stream = TcpStream::from_std(socket.into())?;
+        stream.writable().await?;
+        stream.take_error()?.map_or(Ok(stream), Err)
+    }
+}
+
+#[async_trait]
+impl<T: Addresses> Connect<T> for Dialer {
+    async fn connect(&self, backend: &T) -> io::Result<TcpStream> {
+        let mut failure = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+        for address in backend.addresses() {
+            match self.dial(*address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+}

@@ -1,0 +1,185 @@
+//! Connect, and never wait in vain: a silent backend is raced by the next one.
+//!
+//! The shape is that of Happy Eyeballs (RFC 8305, section 5), over backends instead of addresses.
+
+use std::{
+    collections::BTreeSet,
+    future::{pending, poll_fn},
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use lb_core::{BackendId, Lease, NoPick, Outcome, Request, Tried, key, rand::rngs::SmallRng};
+use tokio::{
+    io::Interest,
+    net::TcpStream,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use super::{Connected, Inner};
+use crate::driver::now;
+
+/// The shortest time that a backend may be silent: connects on a busy machine take some of it.
+const LEAST_SILENCE: Duration = Duration::from_millis(100);
+
+/// What connecting learns over time.
+#[derive(Debug, Default)]
+pub(super) struct Race {
+    /// The average connect, in microseconds; 0 before the first.
+    usual_micros: AtomicU32,
+    /// Backends of which someone waits to learn whether they answer, though no client waits any more.
+    learning: Arc<Mutex<BTreeSet<BackendId>>>,
+}
+
+/// Why a client has no backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoConnection {
+    /// No backend could be picked, or none of those that were has answered.
+    NoPick(NoPick),
+    /// The client has reset its connection meanwhile.
+    ClientGone,
+}
+
+/// One connect under way.
+struct Attempt<T> {
+    id: BackendId,
+    began: Instant,
+    /// It holds a place at the backend until it ends, and ends in time.
+    connecting: Pin<Box<dyn Future<Output = Ended<T>> + Send>>,
+}
+
+type Ended<T> = (Lease<T>, io::Result<TcpStream>);
+
+enum Event<T> {
+    Ended(usize, Ended<T>),
+    Silence,
+    ClientGone,
+}
+
+impl Race {
+    /// How long the last attempt may be silent before the next one begins.
+    fn patience(&self, most: Duration) -> Duration {
+        match self.usual_micros.load(Relaxed) {
+            0 => most,
+            usual => Duration::from_micros(u64::from(usual) * 8).max(LEAST_SILENCE).min(most),
+        }
+    }
+
+    fn learn(&self, took: Duration) {
+        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
+        let usual = self.usual_micros.load(Relaxed);
+        let next = if usual == 0 { took } else { usual - usual / 8 + took / 8 };
+        self.usual_micros.store(next.max(1), Relaxed);
+    }
+}
+
+/// A connection to the backend that the balancer prefers of those that answer.
+pub(super) async fn connect<T: Send + Sync + 'static>(
+    inner: &Inner<T>,
+    client: &TcpStream,
+    peer: SocketAddr,
+    mut rng: SmallRng,
+) -> Result<Connected<T>, NoConnection> {
+    let key = key::of_address(peer.ip());
+    let mut tried = Tried::default();
+    let mut attempts: Vec<Attempt<T>> = Vec::new();
+    let mut exhausted = None;
+    loop {
+        if exhausted.is_none() {
+            let request = Request::new(now()).with_key(key).with_client(key).with_tried(&tried);
+            match inner.balancer.pick(&request, &mut rng) {
+                Ok(lease) => {
+                    tried.insert(lease.id());
+                    attempts.push(Attempt::begin(inner, lease));
+                }
+                // Those under way may still answer.
+                Err(no_pick) => exhausted = Some(no_pick),
+            }
+        }
+        if let Some(no_pick) = exhausted.filter(|_| attempts.is_empty()) {
+            return Err(NoConnection::NoPick(no_pick));
+        }
+        let next_start = next_start(inner, &attempts, exhausted.is_none());
+        match next_event(&mut attempts, client, next_start).await {
+            Event::Ended(at, (mut lease, Ok(stream))) => {
+                lease.answered(now());
+                inner.race.learn(attempts.swap_remove(at).began.elapsed());
+                attempts.into_iter().for_each(|loser| loser.go_on_alone(inner));
+                return Ok((stream, lease));
+            }
+            Event::Ended(at, (lease, Err(_))) => {
+                attempts.remove(at);
+                lease.finish(Outcome::ConnectFailed, now());
+            }
+            Event::Silence => {}
+            Event::ClientGone => {
+                attempts.into_iter().for_each(|attempt| attempt.go_on_alone(inner));
+                return Err(NoConnection::ClientGone);
+            }
+        }
+    }
+}
+
+/// When the next attempt is to begin alongside, if at all.
+fn next_start<T>(inner: &Inner<T>, attempts: &[Attempt<T>], more: bool) -> Option<Instant> {
+    let silence = inner.race.patience(inner.settings.race.filter(|_| more)?);
+    attempts.last().map(|last| last.began + silence)
+}
+
+async fn next_event<T>(attempts: &mut [Attempt<T>], client: &TcpStream, next_start: Option<Instant>) -> Event<T> {
+    let ended = poll_fn(|cx| {
+        for (at, attempt) in attempts.iter_mut().enumerate() {
+            if let Poll::Ready(ended) = attempt.connecting.as_mut().poll(cx) {
+                return Poll::Ready(Event::Ended(at, ended));
+            }
+        }
+        Poll::Pending
+    });
+    let silence = async {
+        match next_start {
+            Some(at) => sleep_until(at).await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        event = ended => event,
+        // A reset; not an orderly end, which is a half-close and is served.
+        _ = client.ready(Interest::ERROR) => Event::ClientGone,
+        () = silence => Event::Silence,
+    }
+}
+
+impl<T: Send + Sync + 'static> Attempt<T> {
+    fn begin(inner: &Inner<T>, lease: Lease<T>) -> Self {
+        let (connector, id, began) = (Arc::clone(&inner.connector), lease.id(), Instant::now());
+        let deadline = began + inner.settings.connect_timeout;
+        let connecting = Box::pin(async move {
+            let connected = timeout_at(deadline, connector.connect(lease.payload())).await;
+            (lease, connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
+        });
+        Self { id, began, connecting }
+    }
+
+    /// Nobody waits for it any more. What becomes of it is still worth knowing, once for each backend.
+    fn go_on_alone(self, inner: &Inner<T>) {
+        let learning = Arc::clone(&inner.race.learning);
+        let Self { id, connecting, .. } = self;
+        if !learning.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            return;
+        }
+        tokio::spawn(async move {
+            let (lease, connected) = connecting.await;
+            let outcome = if connected.is_ok() { Outcome::Success } else { Outcome::ConnectFailed };
+            lease.finish(outcome, now());
+            learning.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        });
+    }
+}
