@@ -1,0 +1,55 @@
+//! Why `lb` ends: one line, a remedy, and balance's exit status.
+
+use std::{error::Error, fmt::Write as _, process::ExitCode};
+
+/// balance's exit statuses, those of sysexits(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// The command line, or the port to listen on.
+    Usage = 64,
+    /// A backend.
+    Backend = 65,
+    /// The groups.
+    Groups = 69,
+    /// The system refused: socket, bind, listen.
+    System = 71,
+}
+
+/// One reason to end.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: Status,
+    line: String,
+}
+
+impl Failure {
+    pub(crate) fn new(status: Status, line: impl Into<String>) -> Self {
+        Self { status, line: line.into() }
+    }
+
+    /// An error with all its causes, on one line.
+    pub(crate) fn chain(status: Status, error: &dyn Error) -> Self {
+        let mut line = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let _ = write!(line, ": {error}");
+            cause = error.source();
+        }
+        Self::new(status, line)
+    }
+
+    /// The same behind the word that it is about.
+    pub(crate) fn about(self, word: &str) -> Self {
+        Self { line: format!("{word}: {}", self.line), ..self }
+    }
+
+    /// The same with what can be done about it.
+    pub(crate) fn with_remedy(self, remedy: &str) -> Self {
+        Self { line: format!("{}; {remedy}", self.line), ..self }
+    }
+
+    pub(crate) fn report(self) -> ExitCode {
+        eprintln!("lb: {}", self.line);
+        ExitCode::from(self.status as u8)
+    }
+}
