@@ -259,7 +259,11 @@ impl<T: Send + Sync> Control<T> {
             *part = part.rebuild(&SubGroup { whole: roster, slots }, request).into();
             parts.push((group.backends.len(), Arc::clone(part)));
         }
-        Arc::new(Failover::of_shared(parts))
+        match &parts[..] {
+            // Of a single group nothing fails over.
+            [(_, only)] => Arc::clone(only),
+            _ => Arc::new(Failover::of_shared(parts)),
+        }
     }
 
     /// Puts a published snapshot's bits in force. What has changed since they were made is made up for.

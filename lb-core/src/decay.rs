@@ -12,10 +12,14 @@ const HALF_LIFE_MS: u32 = 4096;
 pub(crate) struct Decaying(AtomicU64);
 
 impl Decaying {
-    /// What is left of the value at `now_ms`.
-    pub(crate) fn at(&self, now_ms: u32) -> u32 {
+    /// What is left of the value now; a value of 0 needs no time.
+    pub(crate) fn left(&self, now_ms: impl FnOnce() -> u32) -> u32 {
         let word = self.0.load(Relaxed);
-        if word == 0 { 0 } else { decayed((word >> 32) as u32, now_ms.wrapping_sub(word as u32)) }
+        if word == 0 { 0 } else { decayed((word >> 32) as u32, now_ms().wrapping_sub(word as u32)) }
+    }
+
+    fn at(&self, now_ms: u32) -> u32 {
+        self.left(|| now_ms)
     }
 
     /// Adds to what is left, up to `most`.

@@ -16,9 +16,13 @@ pub trait Group: Send + Sync {
     fn len(&self) -> usize;
     /// The backend in a slot below [`len`](Self::len).
     fn backend(&self, slot: usize) -> &dyn Backend;
+    /// Whether the backend in this slot can take the request.
+    fn fits(&self, slot: usize, request: &Request<'_>) -> bool {
+        self.backend(slot).fit(request) == Fit::Yes
+    }
     /// The first of these slots that can take the request. A scan; [`Balancer`](crate::Balancer) answers from a bitmap.
     fn first_fit(&self, slots: Range<usize>, request: &Request<'_>) -> Option<usize> {
-        slots.into_iter().find(|slot| self.backend(*slot).fit(request) == Fit::Yes)
+        slots.into_iter().find(|slot| self.fits(*slot, request))
     }
     /// Whether there is no slot at all.
     fn is_empty(&self) -> bool {
@@ -56,6 +60,9 @@ impl Group for SubGroup<'_> {
     }
     fn backend(&self, slot: usize) -> &dyn Backend {
         self.whole.backend(self.slots.start + slot)
+    }
+    fn fits(&self, slot: usize, request: &Request<'_>) -> bool {
+        self.whole.fits(self.slots.start + slot, request)
     }
     fn first_fit(&self, slots: Range<usize>, request: &Request<'_>) -> Option<usize> {
         let start = self.slots.start;

@@ -97,10 +97,10 @@ impl<T> Member<T> {
     }
 
     pub(crate) fn load(&self, metric: Metric, now: Instant) -> u64 {
-        let (requests, now) = (u64::from(self.door.read().in_flight()) + 1, self.millis(now));
+        let requests = u64::from(self.door.read().in_flight()) + 1;
         match metric {
-            Metric::InFlight => requests * u64::from(PARTS) + u64::from(self.failures.at(now)),
-            Metric::PeakEwma => requests * u64::from(self.latency.at(now).max(LEAST_MICROS)),
+            Metric::InFlight => requests * u64::from(PARTS) + u64::from(self.failures.left(|| self.millis(now))),
+            Metric::PeakEwma => requests * u64::from(self.latency.left(|| self.millis(now)).max(LEAST_MICROS)),
         }
     }
 

@@ -43,6 +43,10 @@ impl Openings {
         None
     }
 
+    pub(crate) fn is_set(&self, slot: usize) -> bool {
+        self.words.get(slot / 64).is_some_and(|word| word.load(Acquire) >> (slot % 64) & 1 != 0)
+    }
+
     pub(crate) fn any(&self) -> bool {
         self.words.iter().any(|word| word.load(Acquire) != 0)
     }

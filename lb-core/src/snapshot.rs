@@ -65,6 +65,12 @@ impl<T: Send + Sync> Group for Roster<T> {
         &self.slots[slot]
     }
 
+    /// The bit is in the cache where a door may not be.
+    fn fits(&self, slot: usize, request: &Request<'_>) -> bool {
+        let may = request.last_resort || self.openings.is_set(slot);
+        may && self.slots.get(slot).is_some_and(|slot| slot.fit(request) == Fit::Yes)
+    }
+
     fn first_fit(&self, mut slots: Range<usize>, request: &Request<'_>) -> Option<usize> {
         let fits = |slot: usize| self.slots.get(slot).is_some_and(|slot| slot.fit(request) == Fit::Yes);
         if request.last_resort { slots.find(|slot| fits(*slot)) } else { self.openings.first(slots, fits) }

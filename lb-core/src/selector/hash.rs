@@ -54,31 +54,54 @@ impl Hash {
         Self { spill: true, ..self }
     }
 
-    fn target(&self, key: u64, attempt: u64) -> Option<usize> {
-        let spread = avalanche(key.wrapping_add(attempt.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
-        let entry = (spread >> (u64::BITS - ENTRIES.ilog2())) as u32;
-        let members = &*self.members;
+    /// The slot that owns a key.
+    fn owner(&self, key: u64) -> Option<usize> {
+        let (members, entry) = (&*self.members, entry(key));
         let index = match members.owners.get(entry as usize) {
             Some(owner) => *owner as usize,
-            None => owner(&members.rankings, entry)?,
+            None => owner(&members.rankings, entry, |_| true)?,
         };
-        members.slots.get(index).map(|slot| *slot as usize)
+        members.slot(index)
+    }
+
+    /// Who takes over: of a few the next open owner, of many the first open one of a series of entries.
+    fn other(&self, key: u64, group: &dyn Group, request: &Request<'_>) -> Option<usize> {
+        let members = &*self.members;
+        if members.owners.is_empty() {
+            let is_open = |index| members.slot(index).is_some_and(|slot| is_open(group, slot, request));
+            return owner(&members.rankings, entry(key), is_open).and_then(|index| members.slot(index));
+        }
+        let mut series =
+            (1..DRAWS as u64).filter_map(|attempt| self.owner(key.wrapping_add(attempt.wrapping_mul(STEP))));
+        series.find(|slot| is_open(group, *slot, request))
+    }
+}
+
+/// From one entry of a key's series to the next.
+const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// Keys may be small numbers or addresses: all their bits decide.
+fn entry(key: u64) -> u32 {
+    (avalanche(key) >> (u64::BITS - ENTRIES.ilog2())) as u32
+}
+
+impl Members {
+    fn slot(&self, index: usize) -> Option<usize> {
+        self.slots.get(index).map(|slot| *slot as usize)
     }
 }
 
 impl Selector for Hash {
     fn pick(&self, group: &dyn Group, request: &Request<'_>, rng: &mut dyn Rng) -> Option<usize> {
         let key = request.key.unwrap_or_else(|| rng.next_u64());
-        let owner = self.target(key, 0)?;
+        let owner = self.owner(key)?;
         if is_open(group, owner, request) {
             return Some(owner);
         }
         if !self.spill && request.key.is_some() {
             return None;
         }
-        let mut others = (1..DRAWS as u64).filter_map(|attempt| self.target(key, attempt));
-        let other = others.find(|slot| is_open(group, *slot, request));
-        other.or_else(|| next_fit(group, owner.min(group.len()), request))
+        self.other(key, group, request).or_else(|| next_fit(group, owner.min(group.len()), request))
     }
 
     fn rebuild(&self, group: &dyn Group, _: &Request<'_>) -> Box<dyn Selector> {

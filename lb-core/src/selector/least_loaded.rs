@@ -65,12 +65,15 @@ impl LeastLoaded {
     }
 
     fn lighter(&self, group: &dyn Group, one: usize, other: usize, now: Instant) -> usize {
-        let weighed = |slot| {
-            let backend = group.backend(slot);
-            (u128::from(backend.load(self.metric, now)), u128::from(backend.weight().max(1)))
+        let (one_backend, other_backend) = (group.backend(one), group.backend(other));
+        let (load, other_load) = (one_backend.load(self.metric, now), other_backend.load(self.metric, now));
+        let (weight, other_weight) = (one_backend.weight().max(1), other_backend.weight().max(1));
+        let is_lighter = if weight == other_weight {
+            other_load < load
+        } else {
+            u128::from(other_load) * u128::from(weight) < u128::from(load) * u128::from(other_weight)
         };
-        let ((load, weight), (other_load, other_weight)) = (weighed(one), weighed(other));
-        if other_load * weight < load * other_weight { other } else { one }
+        if is_lighter { other } else { one }
     }
 }
 

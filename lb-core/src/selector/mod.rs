@@ -76,5 +76,5 @@ fn taking_part(group: &dyn Group, request: &Request<'_>) -> Vec<(usize, u32)> {
 }
 
 fn is_open(group: &dyn Group, slot: usize, request: &Request<'_>) -> bool {
-    slot < group.len() && group.backend(slot).fit(request) == Fit::Yes
+    slot < group.len() && group.fits(slot, request)
 }

@@ -53,29 +53,40 @@ impl Ranking {
 
     /// When this backend reaches the entry.
     fn arrival(&self, entry: u32) -> Arrival {
-        Arrival { time: time_of_rank(self.rank(entry)), weight: self.weight, id: self.id }
+        self.arrival_at(self.rank(entry))
+    }
+
+    fn arrival_at(&self, rank: u32) -> Arrival {
+        Arrival { rank, weight: self.weight, id: self.id }
     }
 }
 
-/// A moment: `time` at unit speed, to be divided by the weight.
+/// A moment in a walk.
 #[derive(Clone, Copy)]
 struct Arrival {
-    time: u64,
+    rank: u32,
     weight: u32,
     id: BackendId,
 }
 
 impl Arrival {
+    /// By time, then rank, then id. Of equal weights the lower rank is never later: no logarithm is needed.
     fn is_before(&self, other: &Self) -> bool {
+        let by_rank = (self.rank, self.id) < (other.rank, other.id);
+        if self.weight == other.weight {
+            return by_rank;
+        }
         // At most 21 * 2^32 * 2^20: no overflow.
-        let (mine, its) = (self.time * u64::from(other.weight), other.time * u64::from(self.weight));
-        mine < its || mine == its && self.id < other.id
+        let mine = time_of_rank(self.rank) * u64::from(other.weight);
+        let its = time_of_rank(other.rank) * u64::from(self.weight);
+        mine < its || mine == its && by_rank
     }
 }
 
-/// The owner of an entry, by asking every backend: for a few of them.
-pub(super) fn owner(rankings: &[Ranking], entry: u32) -> Option<usize> {
-    let arrivals = rankings.iter().map(|ranking| ranking.arrival(entry)).enumerate();
+/// The owner of an entry among those that are open, by asking every backend: for a few of them.
+pub(super) fn owner(rankings: &[Ranking], entry: u32, is_open: impl Fn(usize) -> bool) -> Option<usize> {
+    let open = rankings.iter().enumerate().filter(|(index, _)| is_open(*index));
+    let arrivals = open.map(|(index, ranking)| (index, ranking.arrival(entry)));
     arrivals.reduce(|best, next| if next.1.is_before(&best.1) { next } else { best }).map(|(index, _)| index)
 }
 
@@ -86,24 +97,19 @@ pub(super) fn owners(rankings: &[Ranking]) -> Box<[u32]> {
     // After this time one entry in 2n is left, each asked one by one.
     let horizon = (u64::from(rankings.len().max(1).ilog2()) + 2) << 32;
     let mut owners = vec![NOBODY; ENTRIES as usize].into_boxed_slice();
-    let mut times = vec![0_u64; ENTRIES as usize];
+    let mut ranks = vec![0_u32; ENTRIES as usize];
     for (index, ranking) in rankings.iter().enumerate() {
         let until = (u128::from(horizon) * u128::from(ranking.weight) / u128::from(total.max(1))) as u64;
-        for (rank, entry) in (0..).zip(ranking.walk()) {
-            let arrival = Arrival { time: time_of_rank(rank), weight: ranking.weight, id: ranking.id };
-            if arrival.time > until {
-                break;
-            }
-            let (owner, time) = (&mut owners[entry as usize], &mut times[entry as usize]);
-            let holder = rankings.get(*owner as usize);
-            let held = holder.map(|holder| Arrival { time: *time, weight: holder.weight, id: holder.id });
-            if held.is_none_or(|held| arrival.is_before(&held)) {
-                (*owner, *time) = (index as u32, arrival.time);
+        for (rank, entry) in (0..).zip(ranking.walk()).take_while(|(rank, _)| time_of_rank(*rank) <= until) {
+            let (owner, held) = (&mut owners[entry as usize], &mut ranks[entry as usize]);
+            let holder = rankings.get(*owner as usize).map(|holder| holder.arrival_at(*held));
+            if holder.is_none_or(|holder| ranking.arrival_at(rank).is_before(&holder)) {
+                (*owner, *held) = (index as u32, rank);
             }
         }
     }
     for (entry, left) in (0..).zip(&mut owners).filter(|(_, owner)| **owner == NOBODY) {
-        *left = owner(rankings, entry).map_or(NOBODY, |index| index as u32);
+        *left = owner(rankings, entry, |_| true).map_or(NOBODY, |index| index as u32);
     }
     owners
 }
@@ -187,7 +193,7 @@ mod tests {
         let rankings = rankings(&[1, 5, 1, 1, 2, 1, 1, 1, 40, 1, 1, 1, 1, 1, 3, 1, 1, 9]);
         let owners = owners(&rankings);
         for entry in (0..ENTRIES).step_by(101) {
-            assert_eq!(owner(&rankings, entry), Some(owners[entry as usize] as usize), "entry {entry}");
+            assert_eq!(owner(&rankings, entry, |_| true), Some(owners[entry as usize] as usize), "entry {entry}");
         }
     }
 
@@ -197,7 +203,7 @@ mod tests {
             let rankings = rankings(&weights);
             let mut counts = vec![0_u32; weights.len()];
             let asked = (0..ENTRIES).step_by(7);
-            asked.clone().filter_map(|entry| owner(&rankings, entry)).for_each(|index| counts[index] += 1);
+            asked.clone().filter_map(|entry| owner(&rankings, entry, |_| true)).for_each(|index| counts[index] += 1);
             for (count, weight) in counts.iter().zip(&weights) {
                 let fair = asked.len() as f64 * f64::from(*weight) / f64::from(weights.iter().sum::<u32>());
                 assert!((f64::from(*count) / fair - 1.0).abs() < 0.05, "{counts:?} for {weights:?}");
