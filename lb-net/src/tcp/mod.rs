@@ -183,7 +183,7 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
     }
 
     /// Serves a listener until `shutdown`: then those who wait in its queue are accepted, it is closed, and sessions may
-    /// go on for the grace period.
+    /// go on for the grace period. Dropping the future ends them at once.
     ///
     /// # Errors
     /// When the listener cannot be used any more.
