@@ -194,9 +194,10 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
+                // First, because under a load that never lets the queue run empty nothing behind it would be asked.
                 biased;
-                accepted = listener.accept() => self.begin(&mut sessions, accepted?, &mut rng),
                 () = &mut shutdown => break,
+                accepted = listener.accept() => self.begin(&mut sessions, accepted?, &mut rng),
             }
         }
         while let Some(accepted) = listener.accept_queued().await? {
