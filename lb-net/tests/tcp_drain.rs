@@ -15,7 +15,7 @@ use support::{Front, Manner, Script, Scripted, Silent, Stub, abc, balancer, bind
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::Notify,
+    sync::{Notify, oneshot},
 };
 
 /// A client whose session runs.
@@ -125,7 +125,8 @@ async fn a_client_for_whom_we_connect_at_the_stop_is_served() {
     let [a, _, _] = abc();
     let (connector, told) = (Arc::new(Scripted::default()), Arc::new(Notify::new()));
     connector.set(a.address, Script::DialWhen(Arc::clone(&told)));
-    let front = Front::connecting(&a.address.to_string(), &connector, Settings::default());
+    let settings = Settings::default().with_connect_timeout(Duration::from_millis(500));
+    let front = Front::connecting(&a.address.to_string(), &connector, settings);
     let (address, mut client) = (front.address, TcpStream::connect(front.address).await.unwrap());
     eventually(|| connector.asked().len() == 1).await;
     let serving = front.stop();
@@ -195,12 +196,16 @@ async fn a_stop_is_heard_although_new_clients_do_not_cease() {
         clients.push(TcpStream::connect(address).await.unwrap());
     }
     let (watched, mut served_before) = (Arc::clone(&balancer), None);
-    let stop = std::future::poll_fn(|_| {
-        served_before.get_or_insert_with(|| watched.stats().backends[0].picked());
-        std::task::Poll::Ready(())
-    });
+    let (stop, stopped) = oneshot::channel::<()>();
+    stop.send(()).unwrap();
+    let stopped = async {
+        // The listener learns of the queue.
+        tokio::task::yield_now().await;
+        stopped.await.unwrap();
+        served_before = Some(watched.stats().backends[0].picked());
+    };
     let settings = Settings::default().with_grace(Duration::ZERO);
-    soon(TcpProxy::new(balancer).with_settings(settings).serve(listener, stop)).await.unwrap();
+    soon(TcpProxy::new(balancer).with_settings(settings).serve(listener, stopped)).await.unwrap();
     assert_eq!(served_before, Some(0), "it is asked for only when nobody is in the queue");
 }
 
