@@ -38,6 +38,27 @@ pub(super) struct Race {
     learning: Arc<Mutex<BTreeSet<BackendId>>>,
 }
 
+/// The right to go on without a client, until dropped: a connector may panic, a runtime may end.
+#[derive(Debug)]
+struct Learning {
+    all: Arc<Mutex<BTreeSet<BackendId>>>,
+    id: BackendId,
+}
+
+impl Learning {
+    /// `None` when someone waits for this backend already.
+    fn begin(all: &Arc<Mutex<BTreeSet<BackendId>>>, id: BackendId) -> Option<Self> {
+        let first = all.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        first.then(|| Self { all: Arc::clone(all), id })
+    }
+}
+
+impl Drop for Learning {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
 /// Why a client has no backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoConnection {
@@ -170,16 +191,13 @@ impl<T: Send + Sync + 'static> Attempt<T> {
 
     /// Nobody waits for it any more. What becomes of it is still worth knowing, once for each backend.
     fn go_on_alone(self, inner: &Inner<T>) {
-        let learning = Arc::clone(&inner.race.learning);
-        let Self { id, connecting, .. } = self;
-        if !learning.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
-            return;
-        }
+        let Some(learning) = Learning::begin(&inner.race.learning, self.id) else { return };
+        let connecting = self.connecting;
         tokio::spawn(async move {
+            let _learning = learning;
             let (lease, connected) = connecting.await;
             let outcome = if connected.is_ok() { Outcome::Success } else { Outcome::ConnectFailed };
             lease.finish(outcome, now());
-            learning.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         });
     }
 }
