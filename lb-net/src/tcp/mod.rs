@@ -238,8 +238,7 @@ async fn session<T: Send + Sync + 'static>(
             lease.finish(outcome(&relayed), now());
         }
         // The client sees its connection end; there is no one to say it to in a protocol that is not ours.
-        Err(NoConnection::NoPick(_)) => drop(client),
-        Err(NoConnection::ClientGone) => drop(client),
+        Err(NoConnection::NoPick(_) | NoConnection::Shortage | NoConnection::ClientGone) => drop(client),
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{Connected, Inner};
-use crate::driver::now;
+use crate::{driver::now, sys};
 
 /// The shortest time that a backend may be silent: connects on a busy machine take some of it.
 const LEAST_SILENCE: Duration = Duration::from_millis(100);
@@ -64,6 +64,8 @@ impl Drop for Learning {
 pub(super) enum NoConnection {
     /// No backend could be picked, or none of those that were has answered.
     NoPick(NoPick),
+    /// There are no descriptors or no kernel memory for a connection: the next backend would not get one either.
+    Shortage,
     /// The client has reset its connection meanwhile.
     ClientGone,
 }
@@ -121,11 +123,11 @@ pub(super) async fn connect<T: Send + Sync + 'static>(
                     attempts.push(Attempt::begin(inner, lease));
                 }
                 // Those under way may still answer.
-                Err(no_pick) => exhausted = Some(no_pick),
+                Err(no_pick) => exhausted = Some(NoConnection::NoPick(no_pick)),
             }
         }
-        if let Some(no_pick) = exhausted.filter(|_| attempts.is_empty()) {
-            return Err(NoConnection::NoPick(no_pick));
+        if let Some(reason) = exhausted.filter(|_| attempts.is_empty()) {
+            return Err(reason);
         }
         let next_start = next_start(inner, &attempts, exhausted.is_none());
         match next_event(&mut attempts, client, next_start).await {
@@ -135,9 +137,10 @@ pub(super) async fn connect<T: Send + Sync + 'static>(
                 attempts.into_iter().for_each(|loser| loser.go_on_alone(inner));
                 return Ok((stream, lease));
             }
-            Event::Ended(at, (lease, Err(_))) => {
+            Event::Ended(at, (lease, Err(error))) => {
                 attempts.remove(at);
-                lease.finish(Outcome::ConnectFailed, now());
+                exhausted = exhausted.or_else(|| sys::ran_out(&error).then_some(NoConnection::Shortage));
+                lease.finish(failure(&error), now());
             }
             Event::Silence => {}
             Event::ClientGone => {
@@ -146,6 +149,11 @@ pub(super) async fn connect<T: Send + Sync + 'static>(
             }
         }
     }
+}
+
+/// What a failed connect says of its backend: nothing, when it is us who lack something.
+fn failure(error: &io::Error) -> Outcome {
+    if sys::ran_out(error) { Outcome::Cancelled } else { Outcome::ConnectFailed }
 }
 
 /// When the next attempt is to begin alongside, if at all.
@@ -196,8 +204,7 @@ impl<T: Send + Sync + 'static> Attempt<T> {
         tokio::spawn(async move {
             let _learning = learning;
             let (lease, connected) = connecting.await;
-            let outcome = if connected.is_ok() { Outcome::Success } else { Outcome::ConnectFailed };
-            lease.finish(outcome, now());
+            lease.finish(connected.map_or_else(|error| failure(&error), |_| Outcome::Success), now());
         });
     }
 }
