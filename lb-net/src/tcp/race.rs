@@ -139,7 +139,8 @@ pub(super) async fn connect<T: Send + Sync + 'static>(
             }
             Event::Ended(at, (lease, Err(error))) => {
                 attempts.remove(at);
-                exhausted = exhausted.or_else(|| sys::ran_out(&error).then_some(NoConnection::Shortage));
+                // Time has passed: who was full then may have room now.
+                exhausted = sys::ran_out(&error).then_some(NoConnection::Shortage);
                 lease.finish(failure(&error), now());
             }
             Event::Silence => {}
