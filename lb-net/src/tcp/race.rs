@@ -133,6 +133,7 @@ pub(super) async fn connect<T: Send + Sync + 'static>(
         match next_event(&mut attempts, client, next_start).await {
             Event::Ended(at, (mut lease, Ok(stream))) => {
                 lease.answered(now());
+                lease.connected();
                 inner.race.learn(attempts.swap_remove(at).began.elapsed());
                 attempts.into_iter().for_each(|loser| loser.go_on_alone(inner));
                 return Ok((stream, lease));
