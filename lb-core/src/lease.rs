@@ -61,6 +61,26 @@ impl<T> Lease<T> {
         self.answered_micros.get_or_insert_with(|| micros(self.started, now));
     }
 
+    /// The connection stands, and that is all a backend can be judged by until it ends, perhaps hours later: connects
+    /// that failed before are no row any more, and a trial after an ejection has gone well. For plain connections;
+    /// where requests are answered, [`finish`](Self::finish) comes soon and says more.
+    /// ```
+    /// use lb_core::{Outcome, Request, sim};
+    /// let mut world = sim::World::new(1);
+    /// let balancer = world.balancer("alpha".parse()?);
+    /// let mut lease = balancer.pick(&Request::new(world.now()), world.rng())?;
+    /// lease.connected();
+    /// assert_eq!(balancer.stats().backends[0].in_flight, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn connected(&mut self) {
+        self.member.ended.connected.fetch_add(1, Relaxed);
+        if self.place == Place::Trial {
+            self.place = Place::Plain;
+            self.member.end_trial(true);
+        }
+    }
+
     /// Says how it went and gives the place back.
     pub fn finish(mut self, outcome: Outcome, now: Instant) {
         self.ended = true;

@@ -42,9 +42,10 @@ pub(crate) struct Member<T> {
     policies: Mutex<Policies>,
 }
 
-/// How many requests ended which way.
+/// How many requests ended which way, and how many have only got as far as a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Ended {
+    pub(crate) connected: AtomicU64,
     pub(crate) succeeded: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) connect_failed: AtomicU64,
@@ -115,7 +116,7 @@ impl<T> Member<T> {
         counter.fetch_add(1, Relaxed);
         self.failures.add(PARTS, MOST_FAILURES, self.millis(now));
         self.latency.peak(FAILURE_MICROS, self.millis(now));
-        let successes = self.ended.succeeded.load(Relaxed);
+        let successes = self.ended.succeeded.load(Relaxed) + self.ended.connected.load(Relaxed);
         let verdict = self.observe(&Evidence::Traffic(Traffic { outcome, client, successes, trial }), now);
         if trial {
             self.door.set_ejection(Some(Ejection::Trial), Ejection::Out);

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{sync::Notify, task::AbortHandle, time::timeout};
 
-/// The sessions of one listener.
+/// The sessions of one listener. Dropping them ends those that still run.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     count: Arc<Count>,
@@ -55,14 +55,25 @@ impl Sessions {
     pub(crate) async fn drain(self, grace: Duration) -> usize {
         let _ = timeout(grace, self.all_ended()).await;
         let cut = self.count.running.load(Acquire);
-        self.handles.iter().for_each(AbortHandle::abort);
+        self.end_all();
         self.all_ended().await;
         cut
+    }
+
+    fn end_all(&self) {
+        self.handles.iter().for_each(AbortHandle::abort);
     }
 
     async fn all_ended(&self) {
         while self.count.running.load(Acquire) > 0 {
             self.count.all_ended.notified().await;
         }
+    }
+}
+
+/// Whoever drops what serves them has no other way to end them.
+impl Drop for Sessions {
+    fn drop(&mut self) {
+        self.end_all();
     }
 }

@@ -113,7 +113,8 @@ pub struct Traffic {
     pub outcome: Outcome,
     /// Whose request it was, if that is known.
     pub client: Option<u64>,
-    /// Successes of this backend since it was configured, so that a policy sees whether any lay between two failures.
+    /// Successes of this backend since it was configured, good connects among them, so that a policy sees whether any lay
+    /// between two failures.
     pub successes: u64,
     /// Whether it was the request that a half-open backend is tried with.
     pub trial: bool,

@@ -183,7 +183,7 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
     }
 
     /// Serves a listener until `shutdown`: then those who wait in its queue are accepted, it is closed, and sessions may
-    /// go on for the grace period.
+    /// go on for the grace period. Dropping the future ends them at once.
     ///
     /// # Errors
     /// When the listener cannot be used any more.
@@ -194,9 +194,10 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
+                // First, because under a load that never lets the queue run empty nothing behind it would be asked.
                 biased;
-                accepted = listener.accept() => self.begin(&mut sessions, accepted?, &mut rng),
                 () = &mut shutdown => break,
+                accepted = listener.accept() => self.begin(&mut sessions, accepted?, &mut rng),
             }
         }
         while let Some(accepted) = listener.accept_queued().await? {
@@ -237,8 +238,7 @@ async fn session<T: Send + Sync + 'static>(
             lease.finish(outcome(&relayed), now());
         }
         // The client sees its connection end; there is no one to say it to in a protocol that is not ours.
-        Err(NoConnection::NoPick(_)) => drop(client),
-        Err(NoConnection::ClientGone) => drop(client),
+        Err(NoConnection::NoPick(_) | NoConnection::Shortage | NoConnection::ClientGone) => drop(client),
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{Connected, Inner};
-use crate::driver::now;
+use crate::{driver::now, sys};
 
 /// The shortest time that a backend may be silent: connects on a busy machine take some of it.
 const LEAST_SILENCE: Duration = Duration::from_millis(100);
@@ -38,11 +38,34 @@ pub(super) struct Race {
     learning: Arc<Mutex<BTreeSet<BackendId>>>,
 }
 
+/// The right to go on without a client, until dropped: a connector may panic, a runtime may end.
+#[derive(Debug)]
+struct Learning {
+    all: Arc<Mutex<BTreeSet<BackendId>>>,
+    id: BackendId,
+}
+
+impl Learning {
+    /// `None` when someone waits for this backend already.
+    fn begin(all: &Arc<Mutex<BTreeSet<BackendId>>>, id: BackendId) -> Option<Self> {
+        let first = all.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        first.then(|| Self { all: Arc::clone(all), id })
+    }
+}
+
+impl Drop for Learning {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
 /// Why a client has no backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoConnection {
     /// No backend could be picked, or none of those that were has answered.
     NoPick(NoPick),
+    /// There are no descriptors or no kernel memory for a connection: the next backend would not get one either.
+    Shortage,
     /// The client has reset its connection meanwhile.
     ClientGone,
 }
@@ -100,23 +123,26 @@ pub(super) async fn connect<T: Send + Sync + 'static>(
                     attempts.push(Attempt::begin(inner, lease));
                 }
                 // Those under way may still answer.
-                Err(no_pick) => exhausted = Some(no_pick),
+                Err(no_pick) => exhausted = Some(NoConnection::NoPick(no_pick)),
             }
         }
-        if let Some(no_pick) = exhausted.filter(|_| attempts.is_empty()) {
-            return Err(NoConnection::NoPick(no_pick));
+        if let Some(reason) = exhausted.filter(|_| attempts.is_empty()) {
+            return Err(reason);
         }
         let next_start = next_start(inner, &attempts, exhausted.is_none());
         match next_event(&mut attempts, client, next_start).await {
             Event::Ended(at, (mut lease, Ok(stream))) => {
                 lease.answered(now());
+                lease.connected();
                 inner.race.learn(attempts.swap_remove(at).began.elapsed());
                 attempts.into_iter().for_each(|loser| loser.go_on_alone(inner));
                 return Ok((stream, lease));
             }
-            Event::Ended(at, (lease, Err(_))) => {
+            Event::Ended(at, (lease, Err(error))) => {
                 attempts.remove(at);
-                lease.finish(Outcome::ConnectFailed, now());
+                // Time has passed: who was full then may have room now.
+                exhausted = sys::ran_out(&error).then_some(NoConnection::Shortage);
+                lease.finish(failure(&error), now());
             }
             Event::Silence => {}
             Event::ClientGone => {
@@ -125,6 +151,11 @@ pub(super) async fn connect<T: Send + Sync + 'static>(
             }
         }
     }
+}
+
+/// What a failed connect says of its backend: nothing, when it is us who lack something.
+fn failure(error: &io::Error) -> Outcome {
+    if sys::ran_out(error) { Outcome::Cancelled } else { Outcome::ConnectFailed }
 }
 
 /// When the next attempt is to begin alongside, if at all.
@@ -170,16 +201,12 @@ impl<T: Send + Sync + 'static> Attempt<T> {
 
     /// Nobody waits for it any more. What becomes of it is still worth knowing, once for each backend.
     fn go_on_alone(self, inner: &Inner<T>) {
-        let learning = Arc::clone(&inner.race.learning);
-        let Self { id, connecting, .. } = self;
-        if !learning.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
-            return;
-        }
+        let Some(learning) = Learning::begin(&inner.race.learning, self.id) else { return };
+        let connecting = self.connecting;
         tokio::spawn(async move {
+            let _learning = learning;
             let (lease, connected) = connecting.await;
-            let outcome = if connected.is_ok() { Outcome::Success } else { Outcome::ConnectFailed };
-            lease.finish(outcome, now());
-            learning.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            lease.finish(connected.map_or_else(|error| failure(&error), |_| Outcome::Success), now());
         });
     }
 }
