@@ -6,6 +6,7 @@ use std::{sync::Barrier, thread, time::Instant};
 const BATCHES: usize = 25;
 const ROUNDS: usize = 20_000;
 
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {
     /// Nanoseconds a round.
     pub(crate) one: f64,
