@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::net::TcpStream;
+use tokio::{io::Interest, net::TcpStream};
 
 use crate::sys;
 
@@ -87,7 +87,11 @@ impl Dialer {
             Err(error) => return Err(error),
         }
         let stream = TcpStream::from_std(socket.into())?;
-        stream.writable().await?;
+        let ready = stream.ready(Interest::WRITABLE | Interest::ERROR).await?;
+        if !ready.is_error() && !ready.is_write_closed() {
+            // Connected; no need to ask for an error that there is not.
+            return Ok(stream);
+        }
         stream.take_error()?.map_or(Ok(stream), Err)
     }
 }

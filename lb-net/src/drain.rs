@@ -1,13 +1,16 @@
 //! Graceful stop: finish what runs, give up after the grace period.
 
 use std::{
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
+use pin_project_lite::pin_project;
 use tokio::{sync::Notify, task::AbortHandle, time::timeout};
 
 /// The sessions of one listener. Dropping them ends those that still run.
@@ -35,15 +38,28 @@ impl Drop for Counted {
     }
 }
 
+pin_project! {
+    /// A session that counts. Not an async block: that would hold its session twice.
+    struct Session<F> {
+        #[pin]
+        future: F,
+        _counted: Counted,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Session<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().future.poll(cx)
+    }
+}
+
 impl Sessions {
     /// Runs a session on the current runtime.
     pub(crate) fn spawn(&mut self, session: impl Future<Output = ()> + Send + 'static) {
         self.count.running.fetch_add(1, AcqRel);
-        let counted = Counted(Arc::clone(&self.count));
-        let task = tokio::spawn(async move {
-            let _counted = counted;
-            session.await;
-        });
+        let task = tokio::spawn(Session { future: session, _counted: Counted(Arc::clone(&self.count)) });
         // Handles of ended sessions go when they are half of all: a constant effort for each session.
         if self.handles.len() >= 64 && self.handles.len() >= 2 * self.count.running.load(Acquire) {
             self.handles.retain(|handle| !handle.is_finished());

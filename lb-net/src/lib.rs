@@ -11,6 +11,8 @@
 //!
 //! Without features there are the pieces to build a transport from: [`listener`], [`connect`], [`relay`], [`drive`].
 
+#[cfg(feature = "tcp")]
+mod alarm;
 pub mod connect;
 #[cfg(feature = "tcp")]
 mod drain;

@@ -1,22 +1,24 @@
 //! L4 balancing: accept, pick, connect, relay, report.
 
 mod race;
+mod session;
 
-use std::{fmt, io, net::SocketAddr, net::TcpListener, sync::Arc, time::Duration};
+use std::{fmt, io, net::TcpListener, sync::Arc, time::Duration};
 
 use lb_core::{
-    Balancer, Lease, Outcome,
+    Balancer, Lease,
     rand::{Rng as _, SeedableRng, rngs::SmallRng},
 };
 use tokio::net::TcpStream;
 
-use self::race::{NoConnection, Race};
+use self::{race::Race, session::Session};
 use crate::{
+    alarm::Alarms,
     connect::{Addresses, Connect, Dialer},
     drain::Sessions,
     driver::now,
     listener::Listener,
-    relay::{self, End, Relay, Relayed},
+    relay,
 };
 
 /// How connections are balanced.
@@ -188,20 +190,37 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
     /// # Errors
     /// When the listener cannot be used any more.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> io::Result<Served> {
+        let alarms = Arc::<Alarms>::default();
+        tokio::select! {
+            biased;
+            served = self.serve_with(&alarms, listener, shutdown) => served,
+            never = Arc::clone(&alarms).ring() => match never {},
+        }
+    }
+
+    async fn serve_with(
+        &self,
+        alarms: &Arc<Alarms>,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> io::Result<Served> {
         let mut listener = Listener::new(listener)?;
         let mut sessions = Sessions::default();
         let mut rng = self.rng();
+        let mut begin = |sessions: &mut Sessions, (client, peer)| {
+            sessions.spawn(Session::new(&self.inner, client, peer, rng.next_u64(), alarms));
+        };
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
                 // First, because under a load that never lets the queue run empty nothing behind it would be asked.
                 biased;
                 () = &mut shutdown => break,
-                accepted = listener.accept() => self.begin(&mut sessions, accepted?, &mut rng),
+                accepted = listener.accept() => begin(&mut sessions, accepted?),
             }
         }
         while let Some(accepted) = listener.accept_queued().await? {
-            self.begin(&mut sessions, accepted, &mut rng);
+            begin(&mut sessions, accepted);
         }
         drop(listener);
         Ok(Served { cut: sessions.drain(self.inner.settings.grace).await })
@@ -213,41 +232,6 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
             RandomState::new().hash_one(now())
         });
         SmallRng::seed_from_u64(seed)
-    }
-
-    fn begin(&self, sessions: &mut Sessions, (client, peer): (std::net::TcpStream, SocketAddr), rng: &mut SmallRng) {
-        sessions.spawn(session(Arc::clone(&self.inner), client, peer, rng.next_u64()));
-    }
-}
-
-/// One client from its connect to its end. What is only needed to connect is in a box of its own, gone by then.
-async fn session<T: Send + Sync + 'static>(
-    inner: Arc<Inner<T>>,
-    client: std::net::TcpStream,
-    peer: SocketAddr,
-    seed: u64,
-) {
-    // A client that cannot be registered is one that cannot be served: no descriptors, or no kernel memory.
-    let Ok(client) = TcpStream::from_std(client) else { return };
-    let connected = Box::pin(race::connect(&inner, &client, peer, SmallRng::seed_from_u64(seed))).await;
-    match connected {
-        Ok((upstream, lease)) => {
-            let relay = Relay::new(client, upstream, &inner.settings.relay);
-            drop(inner);
-            let relayed = relay.await;
-            lease.finish(outcome(&relayed), now());
-        }
-        // The client sees its connection end; there is no one to say it to in a protocol that is not ours.
-        Err(NoConnection::NoPick(_) | NoConnection::Shortage | NoConnection::ClientGone) => drop(client),
-    }
-}
-
-/// What a session says of its backend.
-fn outcome(relayed: &Relayed) -> Outcome {
-    match relayed.end {
-        End::UpstreamReset if relayed.to_client_bytes == 0 => Outcome::Broken,
-        End::ClientReset => Outcome::Cancelled,
-        _ => Outcome::Success,
     }
 }
 

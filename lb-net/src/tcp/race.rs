@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeSet,
-    future::{pending, poll_fn},
+    future::poll_fn,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -20,11 +20,15 @@ use lb_core::{BackendId, Lease, NoPick, Outcome, Request, Tried, key, rand::rngs
 use tokio::{
     io::Interest,
     net::TcpStream,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 use super::{Connected, Inner};
-use crate::{driver::now, sys};
+use crate::{
+    alarm::{Alarm, Alarms},
+    driver::now,
+    sys,
+};
 
 /// The shortest time that a backend may be silent: connects on a busy machine take some of it.
 const LEAST_SILENCE: Duration = Duration::from_millis(100);
@@ -74,7 +78,8 @@ pub(super) enum NoConnection {
 struct Attempt<T> {
     id: BackendId,
     began: Instant,
-    /// It holds a place at the backend until it ends, and ends in time.
+    deadline: Instant,
+    /// It holds a place at the backend until it ends; looked at after the deadline, it has ended.
     connecting: Pin<Box<dyn Future<Output = Ended<T>> + Send>>,
 }
 
@@ -109,10 +114,12 @@ pub(super) async fn connect<T: Send + Sync + 'static>(
     client: &TcpStream,
     peer: SocketAddr,
     mut rng: SmallRng,
+    alarms: Arc<Alarms>,
 ) -> Result<Connected<T>, NoConnection> {
     let key = key::of_address(peer.ip());
     let mut tried = Tried::default();
     let mut attempts: Vec<Attempt<T>> = Vec::new();
+    let mut alarm = Alarm::new(alarms);
     let mut exhausted = None;
     loop {
         if exhausted.is_none() {
@@ -130,7 +137,7 @@ pub(super) async fn connect<T: Send + Sync + 'static>(
             return Err(reason);
         }
         let next_start = next_start(inner, &attempts, exhausted.is_none());
-        match next_event(&mut attempts, client, next_start).await {
+        match next_event(&mut attempts, client, next_start, &mut alarm).await {
             Event::Ended(at, (mut lease, Ok(stream))) => {
                 lease.answered(now());
                 lease.connected();
@@ -164,27 +171,30 @@ fn next_start<T>(inner: &Inner<T>, attempts: &[Attempt<T>], more: bool) -> Optio
     attempts.last().map(|last| last.began + silence)
 }
 
-async fn next_event<T>(attempts: &mut [Attempt<T>], client: &TcpStream, next_start: Option<Instant>) -> Event<T> {
-    let ended = poll_fn(|cx| {
+async fn next_event<T>(
+    attempts: &mut [Attempt<T>],
+    client: &TcpStream,
+    next_start: Option<Instant>,
+    alarm: &mut Alarm,
+) -> Event<T> {
+    let attempts = poll_fn(|cx| {
         for (at, attempt) in attempts.iter_mut().enumerate() {
             if let Poll::Ready(ended) = attempt.connecting.as_mut().poll(cx) {
                 return Poll::Ready(Event::Ended(at, ended));
             }
         }
+        if next_start.is_some_and(|at| at <= Instant::now()) {
+            return Poll::Ready(Event::Silence);
+        }
+        let deadline = attempts.iter().map(|attempt| attempt.deadline).min();
+        deadline.into_iter().chain(next_start).min().into_iter().for_each(|at| alarm.set(at, cx.waker()));
         Poll::Pending
     });
-    let silence = async {
-        match next_start {
-            Some(at) => sleep_until(at).await,
-            None => pending().await,
-        }
-    };
     tokio::select! {
         biased;
-        event = ended => event,
+        event = attempts => event,
         // A reset; not an orderly end, which is a half-close and is served.
         _ = client.ready(Interest::ERROR) => Event::ClientGone,
-        () = silence => Event::Silence,
     }
 }
 
@@ -193,19 +203,28 @@ impl<T: Send + Sync + 'static> Attempt<T> {
         let (connector, id, began) = (Arc::clone(&inner.connector), lease.id(), Instant::now());
         let deadline = began + inner.settings.connect_timeout;
         let connecting = Box::pin(async move {
-            let connected = timeout_at(deadline, connector.connect(lease.payload())).await;
-            (lease, connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
+            let mut connect = connector.connect(lease.payload());
+            let connected = poll_fn(|cx| match connect.as_mut().poll(cx) {
+                Poll::Pending if deadline <= Instant::now() => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                other => other,
+            });
+            let connected = connected.await;
+            drop(connect);
+            (lease, connected)
         });
-        Self { id, began, connecting }
+        Self { id, began, deadline, connecting }
     }
 
     /// Nobody waits for it any more. What becomes of it is still worth knowing, once for each backend.
     fn go_on_alone(self, inner: &Inner<T>) {
         let Some(learning) = Learning::begin(&inner.race.learning, self.id) else { return };
-        let connecting = self.connecting;
+        let Self { deadline, mut connecting, .. } = self;
         tokio::spawn(async move {
             let _learning = learning;
-            let (lease, connected) = connecting.await;
+            let (lease, connected) = match timeout_at(deadline, &mut connecting).await {
+                Ok(ended) => ended,
+                Err(_) => connecting.await,
+            };
             lease.finish(connected.map_or_else(|error| failure(&error), |_| Outcome::Success), now());
         });
     }
