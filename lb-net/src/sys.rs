@@ -93,14 +93,13 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
 }
 
-/// A non-blocking pipe, `(read end, write end)`, that holds `bytes` or at least a quarter of it.
-///
-/// The kernel makes the pipes of a user who has many of them as small as one page: these are refused.
+/// A non-blocking pipe, `(read end, write end)`, that holds `bytes`, or a quarter of it where the user has many pipes.
 pub(crate) fn pipe(bytes: usize) -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-    let size =
-        rustix::pipe::fcntl_setpipe_size(&writer, bytes).or_else(|_| rustix::pipe::fcntl_getpipe_size(&writer))?;
-    if size < bytes / 4 { Err(io::ErrorKind::OutOfMemory.into()) } else { Ok((reader, writer)) }
+    let resize = |bytes| rustix::pipe::fcntl_setpipe_size(&writer, bytes);
+    // A user who is over the limit gets pipes of one page or two: copying is better than those.
+    resize(bytes).or_else(|_| resize(bytes / 4))?;
+    Ok((reader, writer))
 }
 
 /// Moves up to `bytes` between a pipe and a socket inside the kernel. 0 is the end of the source.

@@ -191,3 +191,44 @@ impl Idle {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (far, listener.accept().await.unwrap().0)
+    }
+
+    /// Sends `count` times `bytes` through a session, each after the one before has arrived.
+    async fn exchange(bytes: usize, count: usize) {
+        let (mut user, client) = pair().await;
+        let (mut server, upstream) = pair().await;
+        let session = tokio::spawn(Relay::new(client, upstream, &Settings::default()));
+        for _ in 0..count {
+            let (sent, mut received) = (vec![5; bytes], vec![0; bytes]);
+            let (write, read) = tokio::join!(user.write_all(&sent), server.read_exact(&mut received));
+            write.and(read).unwrap();
+            assert!(sent == received);
+        }
+        drop((user, server));
+        assert_eq!(session.await.unwrap().to_upstream_bytes, (bytes * count) as u64);
+    }
+
+    // A test has its own thread, and so its own pool.
+    #[tokio::test]
+    async fn bulk_is_spliced_and_its_pipe_goes_back_to_the_pool() {
+        exchange(8 << 20, 1).await;
+        assert_eq!(pipe::pooled(), 1);
+    }
+
+    #[tokio::test]
+    async fn small_messages_are_copied() {
+        exchange(1000, 100).await;
+        assert_eq!(pipe::pooled(), 0);
+    }
+}
