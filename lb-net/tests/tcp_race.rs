@@ -5,21 +5,13 @@ mod support;
 
 use std::{
     collections::BTreeMap,
-    num::NonZeroU32,
-    sync::{Arc, atomic::Ordering::SeqCst},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use lb_core::{BackendConfig, Config, GroupConfig, Health, health::Eject};
 use lb_net::{TcpProxy, tcp::Settings};
-use support::{
-    Front, Manner, Refusing, Script, Scripted, Silent, Stub, abc, ask, balancer, eventually, is_closed, reset, soon,
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::Notify,
-};
+use support::{Front, Manner, Script, Scripted, Silent, Stub, abc, ask, balancer, eventually, is_closed, reset, soon};
+use tokio::{io::AsyncReadExt, net::TcpStream, sync::Notify};
 
 /// The patience of the clients that balance lost.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -183,7 +175,7 @@ async fn attempts_of_a_race_hold_places_so_that_no_limit_is_exceeded() {
     }
     front.idle().await;
     assert!(connector.connecting.lock().unwrap().values().all(|(_, most)| *most == 1));
-    assert_eq!((b.seen.most_open.load(SeqCst), c.seen.most_open.load(SeqCst)), (1, 1));
+    assert_eq!((b.seen.most_open(), c.seen.most_open()), (1, 1));
     assert!(front.stats()[0].connect_failed > 0);
 }
 
@@ -335,98 +327,4 @@ async fn a_client_that_resets_during_a_race_starts_no_further_attempts() {
     front.idle().await;
     assert_eq!(connector.asked(), [a.address]);
     assert_eq!(counts(&front)[0], (0, 0, 1, 0, 0), "what became of it is learned");
-}
-
-/// Two backends, ejection after three failed connects, and short periods.
-fn ejecting(first: &str, second: &str, period: Duration) -> Config {
-    let eject = Eject::default().with_connect_failures(NonZeroU32::new(3).unwrap()).with_periods(period, period);
-    let group = GroupConfig::new([first, second].map(BackendConfig::new));
-    Config::default().with_start(lb_core::Start::First).with_group(group).with_ejection(eject)
-}
-
-fn driven(config: Config) -> Front {
-    let balancer = balancer(config);
-    tokio::spawn(lb_net::drive(Arc::clone(&balancer)));
-    Front::of(Arc::clone(&balancer), TcpProxy::new(balancer))
-}
-
-#[tokio::test]
-async fn a_refusing_backend_is_ejected_and_readmitted_without_any_client_noticing() {
-    let (refusing, b) = (Refusing::new(), Stub::new(Manner::Named(b'B')));
-    let period = Duration::from_millis(200);
-    let front = driven(ejecting(&refusing.address.to_string(), &b.address.to_string(), period));
-    assert_eq!(front.ask_often(3).await, "BBB");
-    eventually(|| front.stats()[0].health == Health::Ejected).await;
-    assert_eq!(front.stats()[0].connect_failed, 3);
-    let begin = Instant::now();
-    // Each trial fails, and it stays out.
-    while begin.elapsed() < 3 * period {
-        assert_eq!(ask(front.address).await.unwrap(), "B");
-    }
-    let failed = front.stats()[0].connect_failed;
-    assert!((4..=7).contains(&failed), "{failed}: one trial in each period");
-    let a = refusing.revive(Manner::Named(b'A'));
-    while front.stats()[0].health != Health::Up {
-        assert!(["A", "B"].contains(&&*ask(front.address).await.unwrap()));
-    }
-    let answers = front.ask_often(4).await;
-    assert!(["ABAB", "BABA"].contains(&&*answers), "{answers}");
-    assert!(a.seen.accepted() >= 3);
-}
-
-#[tokio::test]
-async fn a_silent_backend_is_ejected_by_what_its_losers_learn() {
-    let (silent, b) = (Silent::new(), Stub::new(Manner::Named(b'B')));
-    let config = ejecting(&silent.address.to_string(), &b.address.to_string(), Duration::from_secs(60));
-    let balancer = balancer(config);
-    tokio::spawn(lb_net::drive(Arc::clone(&balancer)));
-    let settings = hasty().with_connect_timeout(Duration::from_millis(100));
-    let front = Front::of(Arc::clone(&balancer), TcpProxy::new(balancer).with_settings(settings));
-    while front.stats()[0].health != Health::Ejected {
-        assert_eq!(ask(front.address).await.unwrap(), "B");
-    }
-    front.idle().await;
-    let picked = front.stats()[0].picked();
-    assert_eq!(front.ask_often(5).await, "BBBBB");
-    assert_eq!(front.stats()[0].picked(), picked, "it is asked no more");
-}
-
-#[tokio::test]
-async fn a_good_connect_readmits_however_long_its_session_lasts() {
-    let (refusing, b) = (Refusing::new(), Stub::new(Manner::Named(b'B')));
-    let front = driven(ejecting(&refusing.address.to_string(), &b.address.to_string(), Duration::from_millis(50)));
-    assert_eq!(front.ask_often(3).await, "BBB");
-    let _a = refusing.revive(Manner::Named(b'A'));
-    let mut trial = loop {
-        let mut client = TcpStream::connect(front.address).await.unwrap();
-        if soon(client.read_u8()).await.unwrap() == b'A' {
-            break client;
-        }
-    };
-    eventually(|| front.stats()[0].health == Health::Up).await;
-    trial.write_all(b"still here").await.unwrap();
-}
-
-#[tokio::test]
-async fn refusals_between_good_connects_are_no_row_though_the_sessions_go_on() {
-    let (stub, b) = (Stub::new(Manner::Named(b'A')), Stub::new(Manner::Named(b'B')));
-    let connector = Arc::new(Scripted::default());
-    let config = ejecting(&stub.address.to_string(), &b.address.to_string(), Duration::from_secs(60));
-    let balancer = balancer(config);
-    tokio::spawn(lb_net::drive(Arc::clone(&balancer)));
-    let proxy = TcpProxy::with_connector(Arc::clone(&balancer), connector.clone());
-    let front = Front::of(balancer, proxy);
-    let mut sessions = Vec::new();
-    for _ in 0..4 {
-        for script in [Script::Refuse, Script::Dial] {
-            connector.set(stub.address, script);
-            // Both are refused, or one of them has its turn there.
-            for _ in 0..2 {
-                let mut client = TcpStream::connect(front.address).await.unwrap();
-                soon(client.read_u8()).await.unwrap();
-                sessions.push(client);
-            }
-        }
-    }
-    assert_eq!((front.stats()[0].connect_failed, front.stats()[0].health), (8, Health::Up));
 }
