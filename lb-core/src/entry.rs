@@ -102,10 +102,11 @@ impl<T> Entry<T> {
         self.member.door.read().ejection() != Ejection::In
     }
 
-    pub(crate) fn eject(&mut self, until: Instant) {
+    /// `until` nothing: until it is enabled.
+    pub(crate) fn eject(&mut self, until: Option<Instant>) {
         self.member.door.set_ejection(None, Ejection::Out);
         self.member.refresh_opening();
-        (self.ejected_until, self.ejected) = (Some(until), true);
+        (self.ejected_until, self.ejected) = (until, true);
     }
 
     /// Half-opens the door when the period is over. Returns whether it was.
@@ -174,7 +175,12 @@ impl<T> Entry<T> {
     /// When something of it will be due.
     pub(crate) fn next_event(&self, whole: Option<Duration>) -> Option<Instant> {
         let ramp = self.ramp.as_ref().zip(whole);
-        let step = ramp.map(|(ramp, whole)| ramp.since + whole.mul_f64(f64::from(ramp.step) / f64::from(STEPS)));
+        // Rounded up: a moment too early the step would not be due yet.
+        let after = |ramp: &Ramp, whole: Duration| {
+            let nanos = (whole.as_nanos() * u128::from(ramp.step)).div_ceil(u128::from(STEPS));
+            ramp.since.checked_add(Duration::from_nanos(u64::try_from(nanos).ok()?))
+        };
+        let step = ramp.and_then(|(ramp, whole)| after(ramp, whole));
         [step, self.ejected_until].into_iter().flatten().min()
     }
 

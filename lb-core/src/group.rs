@@ -66,5 +66,6 @@ impl Group for SubGroup<'_> {
 
 /// The first slot at or after `from`, once around, that can take the request.
 pub(crate) fn next_fit(group: &dyn Group, from: usize, request: &Request<'_>) -> Option<usize> {
+    let from = from.min(group.len());
     group.first_fit(from..group.len(), request).or_else(|| group.first_fit(0..from, request))
 }

@@ -66,9 +66,13 @@ struct Arrival {
 }
 
 impl Arrival {
+    /// The time at the other's weight: comparing these needs no division.
+    fn over(&self, other: &Self) -> u128 {
+        u128::from(self.time) * u128::from(other.weight)
+    }
+
     fn is_before(&self, other: &Self) -> bool {
-        // At most 21 * 2^32 * 2^20: no overflow.
-        let (mine, its) = (self.time * u64::from(other.weight), other.time * u64::from(self.weight));
+        let (mine, its) = (self.over(other), other.over(self));
         mine < its || mine == its && self.id < other.id
     }
 }
