@@ -25,7 +25,8 @@ pub(crate) struct Entry<T> {
     /// Whether the policy believes it ejected: until a trial went well.
     ejected: bool,
     was_up: bool,
-    window: Rate,
+    /// What had ended when the window before this one began, and when this one did.
+    windows: [Rate; 2],
 }
 
 /// A slow start, and the step that is in force.
@@ -64,8 +65,8 @@ impl<T> Entry<T> {
     pub(crate) fn new(member: Member<T>, group: usize, backend: &BackendConfig, first: bool) -> Self {
         let was_up = first && member.door.read().is_up(false);
         let (weight, limit, member) = (backend.weight, backend.limit, Arc::new(member));
-        let window = Rate::default();
-        Self { member, group, weight, limit, ramp: None, ejected_until: None, ejected: false, was_up, window }
+        let windows = [Rate::default(); 2];
+        Self { member, group, weight, limit, ramp: None, ejected_until: None, ejected: false, was_up, windows }
     }
 
     /// Follows the configuration where that has changed; what people set elsewhere stays. Returns whether it has.
@@ -184,14 +185,14 @@ impl<T> Entry<T> {
         [step, self.ejected_until].into_iter().flatten().min()
     }
 
-    /// How requests have ended since the window began.
+    /// How requests have ended since the window before this one began: a window that has just begun tells too little.
     pub(crate) fn recent(&self) -> Rate {
-        let all = self.ended();
-        Rate { ended: all.ended - self.window.ended, failed: all.failed - self.window.failed }
+        let (all, [before, _]) = (self.ended(), self.windows);
+        Rate { ended: all.ended - before.ended, failed: all.failed - before.failed }
     }
 
     pub(crate) fn begin_window(&mut self) {
-        self.window = self.ended();
+        self.windows = [self.windows[1], self.ended()];
     }
 
     fn ended(&self) -> Rate {
