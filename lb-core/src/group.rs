@@ -44,6 +44,28 @@ impl<B: Backend, const N: usize> Group for [B; N] {
     }
 }
 
+/// A slice by reference, so that `&slice` is a `&dyn Group`; likewise whatever else is a group.
+impl<G: Group + ?Sized> Group for &G {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+    fn backend(&self, slot: usize) -> &dyn Backend {
+        (**self).backend(slot)
+    }
+    fn first_fit(&self, slots: Range<usize>, request: &Request<'_>) -> Option<usize> {
+        (**self).first_fit(slots, request)
+    }
+}
+
+impl<B: Backend> Group for Vec<B> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+    fn backend(&self, slot: usize) -> &dyn Backend {
+        &self[slot]
+    }
+}
+
 /// Some neighbouring slots of a group, as a group of their own.
 pub(crate) struct SubGroup<'a> {
     pub(crate) whole: &'a dyn Group,

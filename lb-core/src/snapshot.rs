@@ -138,7 +138,8 @@ impl<T: Send + Sync> Snapshot<T> {
         }
         let request = &if self.is_nobody_up() { request.at_last_resort() } else { *request };
         let plain = Request { tried: Request::new(request.now).tried, ..*request };
-        let fits = |request: &Request<'_>, fit| self.roster.slots.iter().any(|slot| slot.fit(request) == fit);
+        let in_question = || self.roster.slots.iter().filter(|slot| slot.member.door.read().is_ordered_in());
+        let fits = |request: &Request<'_>, fit| in_question().any(|slot| slot.fit(request) == fit);
         if fits(request, Fit::Yes) {
             NoPick::OwnerUnavailable
         } else if fits(request, Fit::Full) {
