@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use crate::{
     BackendId, Selector, Status,
-    health::{Autodisable, Eject, HealthPolicy, Policies, RiseFall},
+    health::{Eject, RiseFall},
     selector::{BucketFill, Hash, LeastLoaded, Metric, Random, RoundRobin},
 };
 
@@ -215,13 +215,6 @@ impl Config {
             *occurrence += 1;
             (BackendId::new(&backend.name, *occurrence - 1), group, backend)
         })
-    }
-
-    pub(crate) fn policies(&self) -> Policies {
-        let probes = self.probes.as_ref().map(HealthPolicy::for_backend);
-        let ejection = self.ejection.as_ref().map(HealthPolicy::for_backend);
-        let autodisable = self.autodisable.then(|| Autodisable.for_backend());
-        Policies([probes, ejection, autodisable].into_iter().flatten().collect())
     }
 }
 

@@ -129,23 +129,21 @@ impl<T: Send + Sync> Control<T> {
         let before: BTreeMap<BackendId, _> = self.config.backends().map(|(id, _, backend)| (id, backend)).collect();
         let entries = std::mem::take(&mut self.entries);
         let mut kept: BTreeMap<BackendId, Entry<T>> = entries.into_iter().map(|e| (e.member.id, e)).collect();
-        let judged_anew = self.policy.is_none()
-            && (&config.probes, &config.ejection, config.autodisable)
-                != (&self.config.probes, &self.config.ejection, self.config.autodisable);
         let mut diff = Diff::default();
+        let was_in: BTreeMap<BackendId, usize> = kept.iter().map(|(id, entry)| (*id, entry.group)).collect();
         for (id, group, backend) in config.backends() {
             let entry = if let Some(mut entry) = kept.remove(&id) {
                 if before.get(&id).is_some_and(|old| entry.follow(old, backend, group)) {
                     diff.changed.push(backend.name.clone());
                 }
-                if judged_anew {
-                    entry.member.replace_policies(config.policies());
+                if self.policy.is_none() {
+                    entry.member.change_policies(|policies| policies.follow(&self.config, &config));
                 }
                 entry
             } else {
                 diff.added.push(backend.name.clone());
                 let policies = self.policies(&config);
-                let door = Entry::<T>::door(backend, policies.initial());
+                let door = Entry::<T>::door(backend, policies.health());
                 let member = Member::new((id, &backend.name), door, policies, make(backend), &self.common);
                 Entry::new(member, group, backend, first)
             };
@@ -155,7 +153,7 @@ impl<T: Send + Sync> Control<T> {
             entry.member.door.remove();
             diff.removed.push(entry.member.name.to_string());
         }
-        self.parts = self.parts_for(&config);
+        self.parts = self.parts_for(&config, &was_in);
         self.config = config;
         diff
     }
@@ -165,16 +163,21 @@ impl<T: Send + Sync> Control<T> {
     }
 
     fn policies(&self, config: &Config) -> Policies {
-        let custom = self.policy.as_ref().map(|policy| Policies(vec![policy.for_backend()]));
-        custom.unwrap_or_else(|| config.policies())
+        let custom = self.policy.as_ref().map(|policy| Policies::custom(&**policy));
+        custom.unwrap_or_else(|| Policies::of(config))
     }
 
-    /// Each group keeps its selector, and so its turn, unless it is to have one of another kind.
-    fn parts_for(&self, config: &Config) -> Vec<Arc<dyn Selector>> {
+    /// Each group keeps the selector, and so the turn, of the group that its first known backend was in, unless it is
+    /// to have one of another kind.
+    fn parts_for(&self, config: &Config, was_in: &BTreeMap<BackendId, usize>) -> Vec<Arc<dyn Selector>> {
         let phase = if config.start == Start::First { 0 } else { self.phase };
+        let mut before = vec![None; config.groups.len()];
+        for (id, group, _) in config.backends() {
+            before[group] = before[group].or_else(|| was_in.get(&id).copied());
+        }
         let part = |(at, group): (usize, &crate::GroupConfig)| {
-            let old = self.config.groups.get(at).filter(|old| old.selector == group.selector);
-            let kept = old.and_then(|_| self.parts.get(at));
+            let old = before[at].filter(|old| self.config.groups[*old].selector == group.selector);
+            let kept = old.and_then(|old| self.parts.get(old));
             kept.map_or_else(|| Arc::from(group.selector.build(phase)), Arc::clone)
         };
         config.groups.iter().enumerate().map(part).collect()
@@ -187,9 +190,7 @@ impl<T: Send + Sync> Control<T> {
 
     pub(crate) fn set_policy(&mut self, policy: Box<dyn HealthPolicy>) {
         for entry in &self.entries {
-            let policies = Policies(vec![policy.for_backend()]);
-            entry.member.door.set_health(policies.initial());
-            entry.member.replace_policies(policies);
+            entry.member.change_policies(|policies| *policies = Policies::custom(&*policy));
         }
         self.policy = Some(policy);
     }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A power of two, so that a load costs a shift and no division.
 const HALF_LIFE_MS: u32 = 4096;
+/// Threads read their clocks at different moments: what is up to so much younger than now is as old as now.
+const MOST_SKEW_MS: u32 = 1 << 16;
 
 /// Value in the upper 32 bits, the millisecond of its last change (wrapping) in the lower ones.
 ///
@@ -15,7 +17,13 @@ impl Decaying {
     /// What is left of the value now; a value of 0 needs no time.
     pub(crate) fn left(&self, now_ms: impl FnOnce() -> u32) -> u32 {
         let word = self.0.load(Relaxed);
-        if word == 0 { 0 } else { decayed((word >> 32) as u32, now_ms().wrapping_sub(word as u32)) }
+        if word == 0 {
+            return 0;
+        }
+        let age_ms = now_ms().wrapping_sub(word as u32);
+        // Not the future: a thread that read its clock a moment earlier.
+        let age_ms = if age_ms.wrapping_neg() < MOST_SKEW_MS { 0 } else { age_ms };
+        decayed((word >> 32) as u32, age_ms)
     }
 
     fn at(&self, now_ms: u32) -> u32 {
@@ -67,6 +75,14 @@ mod tests {
         assert_eq!(latency.at(5), 1000);
         latency.peak(200, 5);
         assert_eq!(latency.at(5), 900);
+    }
+
+    #[test]
+    fn a_clock_read_a_moment_before_the_last_change_forgets_nothing() {
+        let failures = Decaying::default();
+        failures.add(100, 640, 1000);
+        failures.add(100, 640, 999);
+        assert_eq!([998, 999, 1000].map(|now| failures.at(now)), [200; 3]);
     }
 
     #[test]

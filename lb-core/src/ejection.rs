@@ -38,7 +38,7 @@ impl<T> Control<T> {
             }
         };
         self.begin_window(now);
-        self.entries[at].eject(now + period);
+        self.entries[at].eject(now.checked_add(period));
         self.entries[at].member.observe(&Evidence::Ejected, now);
         true
     }
@@ -46,7 +46,9 @@ impl<T> Control<T> {
     /// Whether another backend of the group is up, and the cap holds once this one is gone.
     fn can_spare(&self, at: usize) -> bool {
         let peers = || self.entries.iter().filter(|peer| peer.group == self.entries[at].group);
-        let others_up = peers().any(|peer| peer.member.id != self.entries[at].member.id && peer.is_up());
+        let is_other = |peer: &Entry<T>| peer.member.id != self.entries[at].member.id;
+        // One that is half-open has yet to show that it is back.
+        let others_up = peers().any(|peer| is_other(peer) && peer.is_up() && !peer.is_ejected());
         let ejected = 1 + peers().filter(|peer| peer.is_ejected()).count();
         let most = self.config.ejection.as_ref().map_or(50, |eject| usize::from(eject.most_percent));
         others_up && ejected * 100 <= most * peers().count()

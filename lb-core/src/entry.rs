@@ -25,7 +25,8 @@ pub(crate) struct Entry<T> {
     /// Whether the policy believes it ejected: until a trial went well.
     ejected: bool,
     was_up: bool,
-    window: Rate,
+    /// What had ended when the window before this one began, and when this one did.
+    windows: [Rate; 2],
 }
 
 /// A slow start, and the step that is in force.
@@ -64,8 +65,8 @@ impl<T> Entry<T> {
     pub(crate) fn new(member: Member<T>, group: usize, backend: &BackendConfig, first: bool) -> Self {
         let was_up = first && member.door.read().is_up(false);
         let (weight, limit, member) = (backend.weight, backend.limit, Arc::new(member));
-        let window = Rate::default();
-        Self { member, group, weight, limit, ramp: None, ejected_until: None, ejected: false, was_up, window }
+        let windows = [Rate::default(); 2];
+        Self { member, group, weight, limit, ramp: None, ejected_until: None, ejected: false, was_up, windows }
     }
 
     /// Follows the configuration where that has changed; what people set elsewhere stays. Returns whether it has.
@@ -102,10 +103,11 @@ impl<T> Entry<T> {
         self.member.door.read().ejection() != Ejection::In
     }
 
-    pub(crate) fn eject(&mut self, until: Instant) {
+    /// `until` nothing: until it is enabled.
+    pub(crate) fn eject(&mut self, until: Option<Instant>) {
         self.member.door.set_ejection(None, Ejection::Out);
         self.member.refresh_opening();
-        (self.ejected_until, self.ejected) = (Some(until), true);
+        (self.ejected_until, self.ejected) = (until, true);
     }
 
     /// Half-opens the door when the period is over. Returns whether it was.
@@ -174,18 +176,23 @@ impl<T> Entry<T> {
     /// When something of it will be due.
     pub(crate) fn next_event(&self, whole: Option<Duration>) -> Option<Instant> {
         let ramp = self.ramp.as_ref().zip(whole);
-        let step = ramp.map(|(ramp, whole)| ramp.since + whole.mul_f64(f64::from(ramp.step) / f64::from(STEPS)));
+        // Rounded up: a moment too early the step would not be due yet.
+        let after = |ramp: &Ramp, whole: Duration| {
+            let nanos = (whole.as_nanos() * u128::from(ramp.step)).div_ceil(u128::from(STEPS));
+            ramp.since.checked_add(Duration::from_nanos(u64::try_from(nanos).ok()?))
+        };
+        let step = ramp.and_then(|(ramp, whole)| after(ramp, whole));
         [step, self.ejected_until].into_iter().flatten().min()
     }
 
-    /// How requests have ended since the window began.
+    /// How requests have ended since the window before this one began: a window that has just begun tells too little.
     pub(crate) fn recent(&self) -> Rate {
-        let all = self.ended();
-        Rate { ended: all.ended - self.window.ended, failed: all.failed - self.window.failed }
+        let (all, [before, _]) = (self.ended(), self.windows);
+        Rate { ended: all.ended - before.ended, failed: all.failed - before.failed }
     }
 
     pub(crate) fn begin_window(&mut self) {
-        self.window = self.ended();
+        self.windows = [self.windows[1], self.ended()];
     }
 
     fn ended(&self) -> Rate {

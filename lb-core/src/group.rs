@@ -48,6 +48,28 @@ impl<B: Backend, const N: usize> Group for [B; N] {
     }
 }
 
+/// A slice by reference, so that `&slice` is a `&dyn Group`; likewise whatever else is a group.
+impl<G: Group + ?Sized> Group for &G {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+    fn backend(&self, slot: usize) -> &dyn Backend {
+        (**self).backend(slot)
+    }
+    fn first_fit(&self, slots: Range<usize>, request: &Request<'_>) -> Option<usize> {
+        (**self).first_fit(slots, request)
+    }
+}
+
+impl<B: Backend> Group for Vec<B> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+    fn backend(&self, slot: usize) -> &dyn Backend {
+        &self[slot]
+    }
+}
+
 /// Some neighbouring slots of a group, as a group of their own.
 pub(crate) struct SubGroup<'a> {
     pub(crate) whole: &'a dyn Group,
@@ -73,5 +95,6 @@ impl Group for SubGroup<'_> {
 
 /// The first slot at or after `from`, once around, that can take the request.
 pub(crate) fn next_fit(group: &dyn Group, from: usize, request: &Request<'_>) -> Option<usize> {
+    let from = from.min(group.len());
     group.first_fit(from..group.len(), request).or_else(|| group.first_fit(0..from, request))
 }

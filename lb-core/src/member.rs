@@ -14,7 +14,7 @@ use crate::{
     control::Shared,
     decay::Decaying,
     door::{Door, Ejection, Place},
-    health::{Evidence, Health, Policies, Traffic, Verdict},
+    health::{Evidence, Policies, Traffic, Verdict},
     openings::{CurrentOpenings, SlotMark},
 };
 
@@ -138,20 +138,22 @@ impl<T> Member<T> {
 
     /// Puts evidence before the policy and makes the change of health that it asks for.
     pub(crate) fn observe(&self, evidence: &Evidence, now: Instant) -> Verdict {
-        let verdict = self.policies().observe(evidence, now);
+        let mut policies = self.policies();
+        let verdict = policies.observe(evidence, now);
         if let Some(health) = verdict.health {
-            self.set_health(health);
+            // Under the lock, so that of two changes the later one stays.
+            self.door.set_health(health);
+            drop(policies);
+            self.changed();
         }
         verdict
     }
 
-    pub(crate) fn replace_policies(&self, policies: Policies) {
-        *self.policies() = policies;
-    }
-
-    fn set_health(&self, health: Health) {
-        self.door.set_health(health);
-        self.changed();
+    /// Changes how it is judged; its health is what they make of it. The next snapshot must follow.
+    pub(crate) fn change_policies(&self, change: impl FnOnce(&mut Policies)) {
+        let mut policies = self.policies();
+        change(&mut policies);
+        self.door.set_health(policies.health());
     }
 
     fn changed(&self) {

@@ -113,7 +113,11 @@ impl<T: Send + Sync> Snapshot<T> {
         let found = self.roster.by_id.binary_search_by_key(&pin, |(id, _)| *id).ok();
         let slot = found.and_then(|at| self.roster.slots.get(self.roster.by_id[at].1 as usize));
         let slot = slot.filter(|slot| !request.tried.contains(slot.member.id)).ok_or(NoPick::PinGone)?;
-        match slot.member.enter(request.last_resort, true) {
+        let entered = match slot.member.enter(request.last_resort, true) {
+            Err(Fit::Down) if self.is_nobody_up() => slot.member.enter(true, true),
+            entered => entered,
+        };
+        match entered {
             Ok(place) => Ok(Lease::new(&slot.member, place, request)),
             Err(Fit::Full) => Err(NoPick::AllFull),
             Err(_) => Err(NoPick::PinGone),
@@ -138,13 +142,15 @@ impl<T: Send + Sync> Snapshot<T> {
         if self.roster.slots.is_empty() {
             return NoPick::Empty;
         }
+        let request = &if self.is_nobody_up() { request.at_last_resort() } else { *request };
         let plain = Request { tried: Request::new(request.now).tried, ..*request };
-        let fits = |request: &Request<'_>, fit| self.roster.slots.iter().any(|slot| slot.fit(request) == fit);
+        let in_question = || self.roster.slots.iter().filter(|slot| slot.member.door.read().is_ordered_in());
+        let fits = |request: &Request<'_>, fit| in_question().any(|slot| slot.fit(request) == fit);
         if fits(request, Fit::Yes) {
             NoPick::OwnerUnavailable
         } else if fits(request, Fit::Full) {
             NoPick::AllFull
-        } else if fits(&plain, Fit::Yes) || fits(&plain, Fit::Full) || !request.tried.is_empty() {
+        } else if fits(&plain, Fit::Yes) || fits(&plain, Fit::Full) {
             NoPick::AllTried
         } else {
             NoPick::AllDown

@@ -42,7 +42,7 @@ pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
 #[must_use]
 pub fn ran_out(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC))
 }
 
 /// Sets what every session's sockets have: small messages leave at once (`TCP_NODELAY`), and a peer that vanished is
@@ -109,7 +109,12 @@ pub(crate) fn splice(from: impl AsFd, to: impl AsFd, bytes: u32) -> io::Result<u
     Ok(u32::try_from(moved).unwrap_or(bytes))
 }
 
+/// Is it us who lack something to connect with: descriptors, memory, or a local port?
+pub(crate) fn lacks_means(error: &io::Error) -> bool {
+    ran_out(error) || matches!(Errno::from_io_error(error), Some(Errno::ADDRNOTAVAIL | Errno::AGAIN))
+}
+
 /// Is the connect only not finished yet?
 pub(crate) fn is_under_way(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::INPROGRESS | Errno::AGAIN | Errno::INTR))
+    matches!(Errno::from_io_error(error), Some(Errno::INPROGRESS | Errno::INTR))
 }

@@ -5,6 +5,7 @@
 
 mod autodisable;
 mod eject;
+mod policies;
 mod rise_fall;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use self::policies::Policies;
 pub use self::{
     autodisable::Autodisable,
     eject::{Eject, RequestFailures},
@@ -194,25 +196,5 @@ pub trait HealthPolicy: Debug + Send + Sync {
     /// The health that a backend starts with.
     fn initial(&self) -> Health {
         Health::Up
-    }
-}
-
-/// Several policies side by side: all see all evidence, each change of health is made.
-#[derive(Debug, Default)]
-pub(crate) struct Policies(pub(crate) Vec<Box<dyn HealthPolicy>>);
-
-impl Policies {
-    pub(crate) fn observe(&mut self, evidence: &Evidence, now: Instant) -> Verdict {
-        let merge = |all: Verdict, one: Verdict| Verdict {
-            health: one.health.or(all.health),
-            eject: one.eject.or(all.eject),
-            next_probe: one.next_probe.or(all.next_probe),
-        };
-        self.0.iter_mut().map(|policy| policy.observe(evidence, now)).fold(Verdict::default(), merge)
-    }
-
-    pub(crate) fn initial(&self) -> Health {
-        let not_up = self.0.iter().map(|policy| policy.initial()).find(|health| *health != Health::Up);
-        not_up.unwrap_or(Health::Up)
     }
 }

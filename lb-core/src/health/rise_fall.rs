@@ -74,11 +74,17 @@ impl RiseFall {
         Self { initial: Health::Up, state: State { health: Health::Up, streak: 0 }, ..self }
     }
 
+    /// The policy of a backend that is known to be of this health.
+    pub(crate) fn resumed(&self, health: Health) -> Self {
+        Self { state: State { health, streak: 0 }, ..self.clone() }
+    }
+
     /// The pause until a probe, made longer or shorter at random so that many balancers do not probe in step.
     pub fn jittered(&self, pause: Duration, rng: &mut dyn Rng) -> Duration {
         let jitter = if self.jitter.is_nan() { 0.0 } else { self.jitter.clamp(0.0, 1.0) };
         let chance = f64::from(rng.next_u32()) / f64::from(u32::MAX);
-        pause.mul_f64(1.0 + jitter * (2.0 * chance - 1.0))
+        let pause = pause.as_secs_f64() * (1.0 + jitter * (2.0 * chance - 1.0));
+        Duration::try_from_secs_f64(pause).unwrap_or(Duration::MAX)
     }
 
     fn judge(&mut self, probe: Probe) -> Option<Health> {

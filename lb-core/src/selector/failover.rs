@@ -37,9 +37,9 @@ impl Failover {
 
 impl Selector for Failover {
     fn pick(&self, group: &dyn Group, request: &Request<'_>, rng: &mut dyn Rng) -> Option<usize> {
-        let mut start = 0;
+        let mut start = 0_usize;
         for (len, selector) in &self.parts {
-            let slots = start..(start + len).min(group.len());
+            let slots = start..start.saturating_add(*len).min(group.len());
             start = slots.end;
             let first = slots.start;
             if let Some(slot) = selector.pick(&SubGroup { whole: group, slots }, request, rng) {
@@ -50,9 +50,9 @@ impl Selector for Failover {
     }
 
     fn rebuild(&self, group: &dyn Group, request: &Request<'_>) -> Box<dyn Selector> {
-        let mut start = 0;
+        let mut start = 0_usize;
         let part = |(len, selector): &(usize, Arc<dyn Selector>)| {
-            let slots = start..(start + len).min(group.len());
+            let slots = start..start.saturating_add(*len).min(group.len());
             start = slots.end;
             (*len, selector.rebuild(&SubGroup { whole: group, slots }, request).into())
         };

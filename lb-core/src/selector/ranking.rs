@@ -70,15 +70,18 @@ struct Arrival {
 }
 
 impl Arrival {
+    /// The time at the other's weight: comparing these needs no division.
+    fn over(&self, other: &Self) -> u128 {
+        u128::from(time_of_rank(self.rank)) * u128::from(other.weight)
+    }
+
     /// By time, then rank, then id. Of equal weights the lower rank is never later: no logarithm is needed.
     fn is_before(&self, other: &Self) -> bool {
         let by_rank = (self.rank, self.id) < (other.rank, other.id);
         if self.weight == other.weight {
             return by_rank;
         }
-        // At most 21 * 2^32 * 2^20: no overflow.
-        let mine = time_of_rank(self.rank) * u64::from(other.weight);
-        let its = time_of_rank(other.rank) * u64::from(self.weight);
+        let (mine, its) = (self.over(other), other.over(self));
         mine < its || mine == its && by_rank
     }
 }

@@ -148,7 +148,7 @@ pub(super) async fn connect<T: Send + Sync + 'static>(
             Event::Ended(at, (lease, Err(error))) => {
                 attempts.remove(at);
                 // Time has passed: who was full then may have room now.
-                exhausted = sys::ran_out(&error).then_some(NoConnection::Shortage);
+                exhausted = sys::lacks_means(&error).then_some(NoConnection::Shortage);
                 lease.finish(failure(&error), now());
             }
             Event::Silence => {}
@@ -162,12 +162,14 @@ pub(super) async fn connect<T: Send + Sync + 'static>(
 
 /// What a failed connect says of its backend: nothing, when it is us who lack something.
 fn failure(error: &io::Error) -> Outcome {
-    if sys::ran_out(error) { Outcome::Cancelled } else { Outcome::ConnectFailed }
+    if sys::lacks_means(error) { Outcome::Cancelled } else { Outcome::ConnectFailed }
 }
 
-/// When the next attempt is to begin alongside, if at all.
+/// When the next attempt is to begin alongside, if at all. Where one has been silent the others get less time: the client
+/// has waited already.
 fn next_start<T>(inner: &Inner<T>, attempts: &[Attempt<T>], more: bool) -> Option<Instant> {
-    let silence = inner.race.patience(inner.settings.race.filter(|_| more)?);
+    let most = inner.settings.race.filter(|_| more)?;
+    let silence = if attempts.len() > 1 { most.min(LEAST_SILENCE) } else { inner.race.patience(most) };
     attempts.last().map(|last| last.began + silence)
 }
 
