@@ -142,7 +142,8 @@ impl<T: Send + Sync> Balancer<T> {
         self.shared.settle(now)
     }
 
-    /// Calls `call` whenever [`settle`](Self::settle) has work, from whatever thread caused it. The first call counts.
+    /// Calls `call` whenever [`settle`](Self::settle) has work, from whatever thread caused it and perhaps
+    /// under the balancer's own lock: it must only leave word, and not call the balancer. The first call counts.
     pub fn on_change(&self, call: impl Fn() + Send + Sync + 'static) {
         self.shared.on_change(Box::new(call));
     }
@@ -153,7 +154,7 @@ impl<T: Send + Sync> Balancer<T> {
     /// When no configured backend has the id.
     pub fn observe(&self, id: BackendId, evidence: &Evidence, now: Instant) -> Result<Verdict, UnknownBackend> {
         let member = self.shared.control().entry(id).map(|entry| Arc::clone(&entry.member));
-        Ok(member.ok_or(UnknownBackend(id))?.observe(evidence, now))
+        Ok(member.ok_or(UnknownBackend(id))?.judge(evidence, now))
     }
 
     /// What people order. Once it has returned, nobody is picked against it. Health stays as it is.

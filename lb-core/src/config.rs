@@ -108,7 +108,7 @@ pub enum SelectorKind {
     LeastLoaded(Metric),
     /// [`Random`]
     Random,
-    /// [`Hash`]
+    /// [`Hash`](struct@Hash)
     Hash {
         /// Whether another backend of the group takes over when the owner of a key cannot (balance's `-H`).
         spill: bool,

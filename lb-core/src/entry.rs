@@ -35,6 +35,9 @@ struct Ramp {
     step: u32,
 }
 
+/// So many requests say something about a backend.
+const FEW: u64 = 5;
+
 /// Requests that ended, and those of them that failed.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Rate {
@@ -48,9 +51,9 @@ impl Rate {
         self.failed += other.failed;
     }
 
-    /// The share that failed; nothing is known without requests.
+    /// The share that failed; nothing is known from a few requests.
     pub(crate) fn failing(self) -> Option<f64> {
-        (self.ended > 0).then(|| self.failed as f64 / self.ended as f64)
+        (self.ended >= FEW).then(|| self.failed as f64 / self.ended as f64)
     }
 }
 

@@ -22,7 +22,7 @@
 //! # Which door
 //! - Most take [`Balancer`]: members with limits, health, status and counts; `T` is whatever you keep for each of them.
 //! - If your backends live elsewhere, implement [`Backend`] for them and use a [`selector`] on a slice of them.
-//! - A [`Selector`] or a [`HealthPolicy`](health::HealthPolicy) of your own fits into a [`Balancer`].
+//! - A [`Selector`] or a [`HealthPolicy`] of your own fits into a [`Balancer`].
 //!
 //! # What holds
 //! A pick takes no lock and allocates nothing. A limit is never exceeded, and a lease always gives its place back. Once

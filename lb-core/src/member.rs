@@ -109,6 +109,15 @@ impl<T> Member<T> {
         self.latency.peak(micros.max(1), self.millis(now));
     }
 
+    /// Evidence from outside: a wish to eject that follows from it is granted or not, as for traffic.
+    pub(crate) fn judge(&self, evidence: &Evidence, now: Instant) -> Verdict {
+        let verdict = self.observe(evidence, now);
+        if let Some(home) = self.home.upgrade().filter(|_| verdict.eject.is_some()) {
+            home.eject(self.id, verdict.eject, false, now);
+        }
+        verdict
+    }
+
     /// A failed request: the penalty, the policy's opinion, and what follows from it.
     #[cold]
     pub(crate) fn add_failure(&self, outcome: Outcome, client: Option<u64>, trial: bool, now: Instant) {
@@ -118,6 +127,9 @@ impl<T> Member<T> {
         self.latency.peak(FAILURE_MICROS, self.millis(now));
         let successes = self.ended.succeeded.load(Relaxed) + self.ended.connected.load(Relaxed);
         let verdict = self.observe(&Evidence::Traffic(Traffic { outcome, client, successes, trial }), now);
+        if trial && verdict.eject.is_none() && outcome.is_provokable() {
+            return self.end_trial(true);
+        }
         if trial {
             self.door.set_ejection(Some(Ejection::Trial), Ejection::Out);
         }

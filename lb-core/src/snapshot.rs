@@ -146,9 +146,9 @@ impl<T: Send + Sync> Snapshot<T> {
         let plain = Request { tried: Request::new(request.now).tried, ..*request };
         let in_question = || self.roster.slots.iter().filter(|slot| slot.member.door.read().is_ordered_in());
         let fits = |request: &Request<'_>, fit| in_question().any(|slot| slot.fit(request) == fit);
-        if fits(request, Fit::Yes) {
+        if fits(request, Fit::Yes) && request.key.is_some() {
             NoPick::OwnerUnavailable
-        } else if fits(request, Fit::Full) {
+        } else if fits(request, Fit::Yes) || fits(request, Fit::Full) {
             NoPick::AllFull
         } else if fits(&plain, Fit::Yes) || fits(&plain, Fit::Full) {
             NoPick::AllTried

@@ -2,9 +2,12 @@
 
 mod support;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
 
-use lb_core::{Outcome, Request, SelectorKind, selector::Metric};
+use lb_core::{Lease, Outcome, Request, SelectorKind, selector::Metric};
 use support::{Scene, chosen_by, id, numbered};
 
 const IN_FLIGHT: SelectorKind = SelectorKind::LeastLoaded(Metric::InFlight);
@@ -68,13 +71,12 @@ fn of_two_backends_in_a_large_group_the_busy_one_is_never_drawn_twice() {
 /// Requests one after the other, some in flight at a time; the first backend fails at once, the others take 20 ms.
 fn served_by(kind: SelectorKind, count: usize, outcome: Outcome) -> BTreeMap<String, usize> {
     let mut scene = Scene::new(numbered(count, kind));
-    let (mut served, mut running) = (BTreeMap::new(), std::collections::VecDeque::new());
+    let (mut served, mut running) = (BTreeMap::new(), VecDeque::new());
     for _ in 0..6000 {
         scene.world.advance(MILLI);
         while running.front().is_some_and(|(end, _)| *end <= scene.now()) {
-            let (_, lease) = running.pop_front().unwrap();
-            let lease: lb_core::Lease<()> = lease;
-            lease.finish(Outcome::Success, scene.now());
+            let ended: Option<(Instant, Lease<()>)> = running.pop_front();
+            ended.into_iter().for_each(|(_, lease)| lease.finish(Outcome::Success, scene.now()));
         }
         let lease = scene.take();
         *served.entry(lease.name().to_owned()).or_default() += 1;

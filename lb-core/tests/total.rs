@@ -211,7 +211,8 @@ impl Play {
         let model = Model { backends: &before, config: &self.config, request };
         match self.balancer.pick(request, self.world.rng()) {
             Ok(lease) => {
-                let chosen = before.iter().find(|backend| backend.id == lease.id()).unwrap();
+                let chosen =
+                    before.iter().find(|backend| backend.id == lease.id()).expect("it is as the scenario says");
                 model.check_pick(chosen);
                 let made = *lease.payload();
                 self.held.push(Held { lease, made });
@@ -358,7 +359,7 @@ impl Model<'_> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_nothing_panics_and_every_answer_is_true(config in any_config(), steps in vec(step(), 0..50)) {

@@ -180,7 +180,9 @@ impl HealthPolicy for Ejector {
         let eject = match evidence {
             Evidence::Traffic(traffic) => {
                 let outlier = self.judge(traffic, now);
-                let only_outliers = outlier.or(traffic.trial.then_some(false));
+                // A trial that a client spoiled says nothing, unless such failures count.
+                let spoiled = traffic.outcome.is_provokable() && self.rule.request_failures.is_none();
+                let only_outliers = outlier.or((traffic.trial && !spoiled).then_some(false));
                 only_outliers.map(|only_outliers| Ejection { period: self.period(now), only_outliers })
             }
             Evidence::Ejected => {
@@ -262,5 +264,13 @@ mod tests {
         policy.observe(&Evidence::Readmitted, world.now());
         world.advance(Duration::from_secs(301));
         assert_eq!(policy.observe(&trial, world.now()).eject.map(|wish| wish.period.as_secs()), Some(10));
+    }
+
+    #[test]
+    fn a_trial_that_a_client_spoils_prolongs_nothing_unless_such_failures_count() {
+        let spoiled = Evidence::Traffic(Traffic { trial: true, ..Traffic::new(Outcome::ServerError) });
+        let wishes = [Eject::default(), Eject::default().with_request_failures(RequestFailures::default())]
+            .map(|rule| rule.for_backend().observe(&spoiled, crate::sim::epoch()).eject.is_some());
+        assert_eq!(wishes, [false, true]);
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`RoundRobin`] | backends and requests are alike; the order must be predictable |
 //! | [`LeastLoaded`] | requests differ in cost, or backends in speed |
-//! | [`Hash`] | the same client or key must meet the same backend (caches, sessions) |
+//! | [`Hash`](struct@Hash) | the same client or key must meet the same backend (caches, sessions) |
 //! | [`BucketFill`] | as few backends as possible should work, each up to its limit |
 //! | [`Random`] | many independent balancers share one set of backends |
 //! | [`Failover`] | there are spares: the first group that can take the request does |
