@@ -12,6 +12,9 @@ pub(crate) const COUNTS: [u64; 2] = [1_000, 9_000];
 /// How long a process is left alone before its memory is read.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// How long after the last connection wake-ups are counted: timers of connecting (HAProxy's: 5 s) have ended by then.
+const CALM: Duration = Duration::from_secs(6);
+
 /// How long wake-ups are counted.
 const WATCH: Duration = Duration::from_secs(3);
 
@@ -77,6 +80,7 @@ fn one(product: &Product, cpus: Cpus, descriptors: u64) -> io::Result<Option<Idl
         }
         std::thread::sleep(SETTLE);
         let grown = usage::pss_kib(pid) as f64 - idle.start_kib as f64;
+        std::thread::sleep(CALM);
         let held = Held { connection_kib: grown / open as f64, wakes: wakes(pid) };
         idle.held.push((open == count).then_some(held));
     }

@@ -58,6 +58,9 @@ fn compare(args: &Args) -> io::Result<()> {
     }
     let descriptors = raise_descriptor_limit();
     let products = choose(args);
+    if products.is_empty() {
+        return Err(io::Error::other("none of the products is here; see --help"));
+    }
     let mut results = Results::default();
     let tests: Vec<&'static Test> = TESTS.iter().filter(|test| args.wants(test.name)).collect();
     if !tests.is_empty() || args.wants("calls") {
