@@ -14,6 +14,9 @@ const RATE_WINDOW: Duration = Duration::from_secs(10);
 /// How a backend's rate must stand out: more than twice the others', and by more than so much.
 const RATE_MARGIN: f64 = 0.1;
 
+/// So many requests at the others say how often a request fails there.
+const MANY: u64 = 5;
+
 impl<T> Shared<T> {
     /// A policy wishes a backend set aside; or its trial went wrong, and it is out already.
     pub(crate) fn eject(&self, id: BackendId, wish: Option<Ejection>, trial: bool, now: Instant) {
@@ -60,7 +63,7 @@ impl<T> Control<T> {
         let peers = self.entries.iter().enumerate().filter(|(_, peer)| peer.group == group);
         let (mut own, mut others) = (Rate::default(), Rate::default());
         peers.for_each(|(index, peer)| if index == at { &mut own } else { &mut others }.add(peer.recent()));
-        let Some((own, others)) = own.failing().zip(others.failing()) else { return false };
+        let Some((own, others)) = own.failing(1).zip(others.failing(MANY)) else { return false };
         own > 2.0 * others && own > others + RATE_MARGIN
     }
 

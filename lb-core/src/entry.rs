@@ -35,9 +35,6 @@ struct Ramp {
     step: u32,
 }
 
-/// So many requests say something about a backend.
-const FEW: u64 = 5;
-
 /// Requests that ended, and those of them that failed.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Rate {
@@ -51,9 +48,9 @@ impl Rate {
         self.failed += other.failed;
     }
 
-    /// The share that failed; nothing is known from a few requests.
-    pub(crate) fn failing(self) -> Option<f64> {
-        (self.ended >= FEW).then(|| self.failed as f64 / self.ended as f64)
+    /// The share that failed; nothing is known from fewer requests than `least`.
+    pub(crate) fn failing(self, least: u64) -> Option<f64> {
+        (self.ended >= least.max(1)).then(|| self.failed as f64 / self.ended as f64)
     }
 }
 

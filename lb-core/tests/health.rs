@@ -249,7 +249,7 @@ fn failed_requests_eject_nobody_unless_that_is_switched_on() {
     for outcome in [Outcome::ServerError, Outcome::Broken, Outcome::TimedOut] {
         let (mut plain, mut switched_on) = (ejecting("a b c"), careful("a b c"));
         for scene in [&mut plain, &mut switched_on] {
-            ["b", "c"].into_iter().for_each(|name| scene.end_at(name, Outcome::Success, 1));
+            ["b", "c", "b", "c", "b"].into_iter().for_each(|name| scene.end_at(name, Outcome::Success, 1));
             for client in 0..3 {
                 scene.end_at("a", outcome, client);
             }

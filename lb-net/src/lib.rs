@@ -7,7 +7,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `tcp` (default) | [`TcpProxy`]: L4 balancing |
-//! | `resolve` | [`resolve`]: host and service names to addresses |
+//! | `resolve` | `resolve`: host and service names to addresses |
 //!
 //! Without features there are the pieces to build a transport from: [`listener`], [`connect`], [`relay`], [`drive`].
 

@@ -37,13 +37,11 @@ async fn a_client_of_little_patience_is_served_at_once_although_the_first_backen
 }
 
 #[tokio::test]
-async fn each_silent_backend_costs_the_first_client_one_delay_and_later_ones_less() {
+async fn two_silent_backends_are_within_half_a_second_of_patience_too() {
     let (silent, c) = ([Silent::new(), Silent::new()], Stub::new(Manner::Named(b'C')));
     let front = Front::new(&format!("{} ! {} ! {}", silent[0].address, silent[1].address, c.address));
-    let begin = Instant::now();
-    assert_eq!(ask(front.address).await.unwrap(), "C");
-    let first = begin.elapsed();
-    assert!((Duration::from_millis(500)..Duration::from_millis(900)).contains(&first), "{first:?}");
+    let answer = tokio::time::timeout(PATIENCE, ask(front.address)).await;
+    assert_eq!(answer.expect("patience is at an end").unwrap(), "C");
     // Connects are known to be fast now.
     let answer = tokio::time::timeout(PATIENCE, ask(front.address)).await;
     assert_eq!(answer.expect("patience is at an end").unwrap(), "C");
