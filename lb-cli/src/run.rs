@@ -78,10 +78,10 @@ fn balancer(config: Config, default_port: u16) -> Result<Arc<Backends>, Failure>
 }
 
 /// Different at each start.
-struct RandomSeed(u64);
+pub(crate) struct RandomSeed(pub(crate) u64);
 
 impl RandomSeed {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         use std::hash::{BuildHasher as _, RandomState};
         Self(RandomState::new().hash_one(std::process::id()))
     }
@@ -103,13 +103,16 @@ fn listen(args: &Balance, port: u16) -> Result<Vec<TcpListener>, Failure> {
         Some(word) => bind(SocketAddr::new(address(word, args.ipv6)?, port), count),
         None => bind_everywhere(port, count, args.ipv6),
     };
-    listeners.map_err(|error| {
-        let failure = Failure::chain(Status::System, &error);
-        match remedy(&error) {
-            Some(remedy) => failure.with_remedy(&remedy),
-            None => failure,
-        }
-    })
+    listeners.map_err(|error| cannot_listen(&error))
+}
+
+/// Why, and what can be done about it.
+pub(crate) fn cannot_listen(error: &BindError) -> Failure {
+    let failure = Failure::chain(Status::System, error);
+    match remedy(error) {
+        Some(remedy) => failure.with_remedy(&remedy),
+        None => failure,
+    }
 }
 
 /// On all addresses of both families; on a machine without IPv6, on those of IPv4.
@@ -172,7 +175,7 @@ fn ready_line(address: Option<SocketAddr>, balancer: &Backends) -> String {
     format!("listening on {place}: {} in {}", plural(backends.len(), "backend"), plural(groups, "group"))
 }
 
-fn single_threaded() -> io::Result<Runtime> {
+pub(crate) fn single_threaded() -> io::Result<Runtime> {
     runtime::Builder::new_current_thread().enable_all().build()
 }
 
@@ -209,7 +212,7 @@ fn finish(workers: Vec<JoinHandle<io::Result<Served>>>) -> Result<(), Failure> {
 }
 
 /// The signals that `lb` listens to.
-struct Signals {
+pub(crate) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     quit: tokio::signal::unix::Signal,
@@ -218,7 +221,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -227,7 +230,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
