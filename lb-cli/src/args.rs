@@ -1,6 +1,6 @@
 //! The command line: balance's flags, and those for what balance cannot do.
 
-use std::{ffi::OsString, net::IpAddr, num::NonZeroUsize, str::FromStr, time::Duration};
+use std::{error::Error as _, ffi::OsString, net::IpAddr, num::NonZeroUsize, str::FromStr, time::Duration};
 
 use clap::{
     Parser,
@@ -35,6 +35,17 @@ Examples:
 
 Exit status: 0 stopped as asked, 64 usage, 65 a backend, 69 the groups, 71 the system (address in use, no permission).";
 
+const DEMO: &str = "\
+Keys, on a terminal:
+  1 2 3   kill or revive a backend: a killed one refuses connections, and they go to the others
+  s       makes the next backend silent: it neither takes nor refuses; after 0.1 s the next one is tried alongside
+  q, ^C   quit
+
+Until the first key, and always without a terminal, a timer does the same every few seconds: one backend is killed,
+another falls silent, both come back. At the end it says who has answered how often, and how many requests failed.
+
+Exit status: 0 stopped as asked, 64 usage, 71 the system (the port is in use).";
+
 /// Balances TCP connections over backends, with failover, limits and affinity.
 #[derive(Debug, Parser)]
 #[command(name = "lb", version, after_help = EXAMPLES, args_override_self = true, max_term_width = 120)]
@@ -49,11 +60,11 @@ pub(crate) struct Balance {
     pub(crate) source: Option<String>,
 
     /// Give up a connect after this time; fractions are welcome
-    #[arg(short = 't', value_name = "SECONDS", default_value = "5", value_parser = positive_seconds)]
+    #[arg(short = 't', value_name = "SECONDS", default_value = "5", value_parser = positive_seconds, allow_negative_numbers = true)]
     pub(crate) connect_timeout: Duration,
 
     /// Close a session in which no byte has moved for this time; 0 is never
-    #[arg(short = 'T', value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    #[arg(short = 'T', value_name = "SECONDS", default_value = "0", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) idle_timeout: Duration,
 
     /// In '%' groups another backend takes over when a client's own cannot; without it the next group does
@@ -77,15 +88,15 @@ pub(crate) struct Balance {
     pub(crate) select: SelectorKind,
 
     /// Try the next backend alongside one that has been silent for so many milliseconds; off: one after the other
-    #[arg(long, value_name = "MS|off", default_value = "250")]
+    #[arg(long, value_name = "MS|off", default_value = "250", allow_negative_numbers = true)]
     pub(crate) race: Race,
 
     /// Worker threads; by default as many as there are cores, at most 4
-    #[arg(long, value_name = "N", value_parser = workers)]
+    #[arg(long, value_name = "N", value_parser = workers, allow_negative_numbers = true)]
     pub(crate) workers: Option<NonZeroUsize>,
 
     /// When stopped by TERM, INT or QUIT, let sessions go on for this time
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) grace: Duration,
 
     /// The port to listen on, a number or the name of a service
@@ -99,16 +110,18 @@ pub(crate) struct Balance {
 
 /// Shows lb at work: three backends, a balancer and some traffic in one process; backends die and come back.
 ///
-/// Keys: 1 2 3 kill or revive a backend, s makes one silent, q quits. Without a terminal a timer does it.
+/// Everything is on 127.0.0.1 and gone when the demo ends. The backends alpha, beta and gamma are small web servers that
+/// answer with their name; ask them through the balancer, with curl or a browser, while you watch who gets what. The demo's
+/// own client does so 20 times a second.
 #[derive(Debug, Parser)]
-#[command(name = "lb demo", max_term_width = 120)]
+#[command(name = "lb demo", version, after_help = DEMO, max_term_width = 120)]
 pub(crate) struct Demo {
-    /// The port to listen on; by default 8080, or any free one
-    #[arg(long, value_name = "PORT")]
+    /// The port to listen on, 0 for any free one; by default 8080, or any free one if that is taken
+    #[arg(long, value_name = "PORT", value_parser = demo_port, allow_negative_numbers = true)]
     pub(crate) port: Option<u16>,
 
     /// Stop after this time; by default it goes on until q or ^C
-    #[arg(long, value_name = "SECONDS", value_parser = positive_seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = positive_seconds, allow_negative_numbers = true)]
     pub(crate) seconds: Option<Duration>,
 }
 
@@ -138,6 +151,10 @@ fn positive_seconds(word: &str) -> Result<Duration, &'static str> {
     seconds(word).ok().filter(|time| !time.is_zero()).ok_or("not a number of seconds above 0")
 }
 
+fn demo_port(word: &str) -> Result<u16, &'static str> {
+    word.parse().map_err(|_| "not a port from 1 to 65535, nor 0 for any free one")
+}
+
 fn workers(word: &str) -> Result<NonZeroUsize, &'static str> {
     let known = word.parse().ok().filter(|workers: &NonZeroUsize| workers.get() <= 1024);
     known.ok_or("not a number from 1 to 1024")
@@ -152,7 +169,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     Ok(match read::<Balance>(&arguments, "lb")? {
         Err(text) => Command::Print(text),
         Ok(balance) if balance.port == "demo" => {
-            return Err(Failure::new(Status::Usage, "options of 'demo' go behind it; see lb demo --help"));
+            return Err(Failure::new(Status::Usage, "'demo' goes first: lb demo [options]; see lb demo --help"));
         }
         Ok(balance) => Command::Balance(Box::new(balance)),
     })
@@ -170,24 +187,28 @@ fn read<A: Parser>(arguments: &[OsString], name: &str) -> Result<Result<A, Strin
     }
 }
 
-/// clap's complaint on one line: the word as it was typed, and the nearest that exists.
+/// clap's complaint in our words, with what was typed and the nearest that exists.
 fn usage(error: &clap::Error) -> Failure {
     let word = |kind| match error.get(kind) {
-        Some(ContextValue::String(word)) => Some(word.as_str()),
-        Some(ContextValue::Strings(words)) => words.first().map(String::as_str),
-        _ => None,
+        Some(ContextValue::String(word)) => word.as_str(),
+        Some(ContextValue::Strings(words)) => words.first().map_or("", String::as_str),
+        _ => "",
     };
-    let option = word(ContextKind::InvalidArg).unwrap_or_default();
-    let line = match error.kind() {
-        ErrorKind::MissingRequiredArgument => "no port to listen on: lb [options] PORT backend...".to_owned(),
-        ErrorKind::UnknownArgument => match word(ContextKind::SuggestedArg) {
-            Some(near) => format!("unknown option '{option}', did you mean '{near}'?"),
-            None => format!("unknown option '{option}'"),
+    let (argument, value) = (word(ContextKind::InvalidArg), word(ContextKind::InvalidValue));
+    // `-t <SECONDS>`
+    let option = argument.split(' ').next().unwrap_or_default();
+    let line = match (error.kind(), error.source()) {
+        (ErrorKind::MissingRequiredArgument, _) => "no port to listen on: lb [options] PORT backend...".to_owned(),
+        (ErrorKind::UnknownArgument, _) => match word(ContextKind::SuggestedArg) {
+            _ if !argument.starts_with('-') => format!("'{argument}' is one word too many"),
+            "" => format!("unknown option '{argument}'"),
+            near => format!("unknown option '{argument}', did you mean '{near}'?"),
         },
+        (ErrorKind::InvalidValue, _) if value.is_empty() => format!("{option} needs a value: {argument}"),
+        (ErrorKind::ValueValidation, Some(why)) => format!("{option} '{value}': {why}"),
         _ => {
             let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            first.strip_prefix("error: ").unwrap_or(first).to_owned()
+            text.strip_prefix("error: ").unwrap_or(&text).lines().next().unwrap_or_default().to_owned()
         }
     };
     Failure::new(Status::Usage, line)

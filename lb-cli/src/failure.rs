@@ -1,6 +1,11 @@
 //! Why `lb` ends: one line, a remedy, and balance's exit status.
 
-use std::{error::Error, fmt::Write as _, process::ExitCode};
+use std::{
+    error::Error,
+    fmt::Write as _,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 /// balance's exit statuses, those of sysexits(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +21,7 @@ pub(crate) enum Status {
 }
 
 /// One reason to end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure {
     status: Status,
     line: String,
@@ -49,7 +54,19 @@ impl Failure {
     }
 
     pub(crate) fn report(self) -> ExitCode {
-        eprintln!("lb: {}", self.line);
+        say(&self.line);
         ExitCode::from(self.status as u8)
     }
+}
+
+/// One line for whoever started `lb`, written at once. That nobody reads it any more is no reason to fail, or to panic as
+/// `eprintln` does.
+pub(crate) fn say(line: &str) {
+    let mut text = String::from("lb: ");
+    for letter in line.chars() {
+        // What was typed may hold line ends and escapes.
+        if letter.is_control() { text.extend(letter.escape_default()) } else { text.push(letter) }
+    }
+    text.push('\n');
+    let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use lb_core::{
-    Balancer, Config, SelectorKind, SpecError,
+    BackendConfig, Balancer, Config, SelectorKind, SpecError,
     rand::{SeedableRng as _, rngs::SmallRng},
 };
 use lb_net::{
@@ -27,7 +27,7 @@ use tokio::{
 
 use crate::{
     args::{Balance, address},
-    failure::{Failure, Status},
+    failure::{Failure, Status, say},
 };
 
 /// What a backend is to the proxy: its addresses.
@@ -35,10 +35,14 @@ type Backends = Balancer<Vec<SocketAddr>>;
 
 /// Balances until it is told to stop.
 pub(crate) fn run(args: &Balance) -> Result<(), Failure> {
-    let port = resolve::port(&args.port).map_err(|error| Failure::chain(Status::Usage, &error))?;
+    let port = resolve::port(&args.port).map_err(|error| {
+        Failure::chain(Status::Usage, &error)
+            .with_remedy("first comes the port to listen on: lb [options] PORT backend...")
+    })?;
     let config = configuration(args)?;
-    let balancer = balancer(config, port)?;
-    let source = args.source.as_deref().map(|word| address(word, false)).transpose()?;
+    let balancer = balancer(config, port, &args.words)?;
+    let source = args.source.as_deref().map(|word| address(word, false)).transpose();
+    let source = source.map_err(|failure| failure.about("-B"))?;
     let dialer = source.map_or_else(Dialer::default, |source| Dialer::default().with_source(source));
     let proxy = TcpProxy::with_connector(Arc::clone(&balancer), Arc::new(dialer)).with_settings(settings(args));
     let listeners = listen(args, port)?;
@@ -50,7 +54,14 @@ pub(crate) fn run(args: &Balance) -> Result<(), Failure> {
 fn configuration(args: &Balance) -> Result<Config, Failure> {
     let mut config = Config::from_words(args.words.iter().map(String::as_str)).map_err(|error| {
         let status = if matches!(error, SpecError::EmptyGroup(..)) { Status::Groups } else { Status::Backend };
-        Failure::chain(status, &error)
+        let failure = Failure::chain(status, &error);
+        match &error {
+            SpecError::Port(word, _) | SpecError::Limit(word, _) | SpecError::Weight(word, _) => {
+                bracketed(failure, word)
+            }
+            SpecError::Excess(word, _) => bracketed(failure, word),
+            _ => failure,
+        }
     })?;
     for group in &mut config.groups {
         if group.selector == SelectorKind::default() {
@@ -63,14 +74,27 @@ fn configuration(args: &Balance) -> Result<Config, Failure> {
     Ok(if args.autodisable { config.with_autodisable() } else { config })
 }
 
+/// With the remedy for an IPv6 address that was taken for a host with port, limit and weight.
+fn bracketed(failure: Failure, word: &str) -> Failure {
+    match word.parse::<Ipv6Addr>() {
+        Ok(_) => failure.with_remedy(&format!("an IPv6 address goes in brackets: [{word}]")),
+        Err(_) => failure,
+    }
+}
+
 /// A balancer over resolved backends: what cannot be resolved is said before anything is served.
-fn balancer(config: Config, default_port: u16) -> Result<Arc<Backends>, Failure> {
+fn balancer(config: Config, default_port: u16, words: &[String]) -> Result<Arc<Backends>, Failure> {
     let (mut failure, default_port) = (None, default_port.to_string());
     let seed = RandomSeed::new();
     let balancer = Balancer::new(config, Instant::now(), &mut SmallRng::seed_from_u64(seed.0), |backend| {
         let (host, port) = backend.host_and_port();
         resolve::addresses(host, port.unwrap_or(&default_port)).unwrap_or_else(|error| {
-            failure.get_or_insert_with(|| Failure::chain(Status::Backend, &error).about(&backend.name));
+            failure.get_or_insert_with(|| {
+                let word =
+                    words.iter().find(|word| word.parse().is_ok_and(|one: BackendConfig| one.name == backend.name));
+                let failure = Failure::chain(Status::Backend, &error).about(&backend.name);
+                word.map_or(failure.clone(), |word| bracketed(failure, word))
+            });
             Vec::new()
         })
     });
@@ -100,7 +124,9 @@ fn settings(args: &Balance) -> tcp::Settings {
 fn listen(args: &Balance, port: u16) -> Result<Vec<TcpListener>, Failure> {
     let count = args.worker_count();
     let listeners = match &args.bind {
-        Some(word) => bind(SocketAddr::new(address(word, args.ipv6)?, port), count),
+        Some(word) => {
+            bind(SocketAddr::new(address(word, args.ipv6).map_err(|failure| failure.about("-b"))?, port), count)
+        }
         None => bind_everywhere(port, count, args.ipv6),
     };
     listeners.map_err(|error| cannot_listen(&error))
@@ -157,7 +183,7 @@ fn serve(
     let start = |listener| worker(proxy.clone(), listener, stopped.clone());
     let workers: Vec<_> = listeners.into_iter().map(start).collect::<io::Result<_>>().map_err(system)?;
     drop(stopped);
-    eprintln!("lb: {}", ready_line(address, balancer));
+    say(&ready_line(address, balancer));
     runtime.block_on(async {
         let driver = tokio::spawn(lb_net::drive(Arc::clone(balancer)));
         signals.stopped(&stop, args).await;
@@ -206,7 +232,8 @@ fn finish(workers: Vec<JoinHandle<io::Result<Served>>>) -> Result<(), Failure> {
         }
     }
     if cut > 0 {
-        eprintln!("lb: stopped; {cut} sessions were cut after the grace period");
+        let sessions = if cut == 1 { "session was" } else { "sessions were" };
+        say(&format!("stopped; {cut} {sessions} cut after the grace period"));
     }
     failure.map_or(Ok(()), Err)
 }
@@ -245,11 +272,11 @@ impl Signals {
             // All workers have ended by themselves: nothing accepts any more.
             () = stop.closed() => return,
         }
-        eprintln!("lb: stopping: sessions may go on for {:?}", args.grace);
+        say(&format!("stopping: sessions may go on for {:?}", args.grace));
         let _ = stop.send(());
         tokio::select! {
             () = self.next() => {
-                eprintln!("lb: stopped at once by a second signal");
+                say("stopped at once by a second signal");
                 std::process::exit(1);
             }
             () = stop.closed() => {}

@@ -212,6 +212,7 @@ impl Demo {
         let _ = timeout(Duration::from_secs(1), answers).await;
         if self.screen.is_terminal() {
             self.show()?;
+            self.screen.leave_table();
         }
         let summary = self.view().summary();
         self.screen.say(&summary)

@@ -53,6 +53,11 @@ impl Screen {
         self.write("", Some(table))
     }
 
+    /// The table stays as it is, above what comes.
+    pub(super) fn leave_table(&mut self) {
+        self.table.clear();
+    }
+
     /// One write for all, so that nothing flickers.
     fn write(&mut self, above: &str, table: Option<Vec<String>>) -> io::Result<()> {
         let mut text = String::new();
