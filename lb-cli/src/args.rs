@@ -37,12 +37,12 @@ Exit status: 0 stopped as asked, 64 usage, 65 a backend, 69 the groups, 71 the s
 
 const DEMO: &str = "\
 Keys, on a terminal:
-  1 2 3   kill or revive a backend: a killed one refuses connections, and they go to the others
-  s       makes the next backend silent: it neither takes nor refuses; after 0.1 s the next one is tried alongside
+  1 2 3   kill or revive a backend; a killed one refuses connections, they go to the others
+  s       silence the next backend: it neither takes nor refuses, so another is tried alongside
   q, ^C   quit
 
-Until the first key, and always without a terminal, a timer does the same every few seconds: one backend is killed,
-another falls silent, both come back. At the end it says who has answered how often, and how many requests failed.
+Until the first key, and always without a terminal, a timer does this every few seconds: one is
+killed, another falls silent, both come back. At the end it says who has answered how often.
 
 Exit status: 0 stopped as asked, 64 usage, 71 the system (the port is in use).";
 
@@ -114,7 +114,7 @@ pub(crate) struct Balance {
 /// answer with their name; ask them through the balancer, with curl or a browser, while you watch who gets what. The demo's
 /// own client does so 20 times a second.
 #[derive(Debug, Parser)]
-#[command(name = "lb demo", version, after_help = DEMO, max_term_width = 120)]
+#[command(name = "lb demo", version, override_usage = "lb demo [options]", after_help = DEMO, max_term_width = 120)]
 pub(crate) struct Demo {
     /// The port to listen on, 0 for any free one; by default 8080, or any free one if that is taken
     #[arg(long, value_name = "PORT", value_parser = demo_port, allow_negative_numbers = true)]

@@ -1,0 +1,287 @@
+//! Addresses, backends, clients and running `lb`s for tests that use the real binary on real sockets.
+#![allow(dead_code, reason = "no test file uses all of it")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests call it")]
+
+use std::{
+    io::{BufRead as _, BufReader, Read, Write as _},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering::Relaxed},
+        mpsc::{self, Receiver},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    net::{AddressFamily, Shutdown, SocketType},
+    process::{Pid, Signal, kill_process},
+};
+
+/// Where all listen, each on an address of its own.
+pub(crate) const PORT: u16 = 17_480;
+
+/// When a test gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An address of this machine that no other test uses.
+pub(crate) fn fresh_ip() -> Ipv4Addr {
+    static USED: AtomicU16 = AtomicU16::new(0);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 | (high & 127), low, u8::try_from(USED.fetch_add(1, Relaxed) + 1).unwrap())
+}
+
+pub(crate) fn fresh_address() -> SocketAddr {
+    SocketAddr::from((fresh_ip(), PORT))
+}
+
+/// A port that is free on all addresses, for what cannot have an address of its own. Not one that the system chooses:
+/// those are also given to clients.
+pub(crate) fn fresh_port() -> u16 {
+    static USED: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() * 16 % 6_000).unwrap();
+    let mut ports = std::iter::repeat_with(|| 10_000 + (first + USED.fetch_add(1, Relaxed)) % 6_000);
+    let is_free =
+        |port: &u16| TcpListener::bind(("0.0.0.0", *port)).is_ok() && TcpListener::bind(("::", *port)).is_ok();
+    ports.by_ref().take(1_000).find(is_free).unwrap()
+}
+
+pub(crate) fn has_ipv6() -> bool {
+    let there = TcpListener::bind("[::1]:0").is_ok();
+    if !there {
+        println!("skipped: this machine has no IPv6");
+    }
+    there
+}
+
+/// Until it is so.
+pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
+        thread::yield_now();
+    }
+}
+
+/// A child that is gone when the test is.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lb"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// The lines as they come, without ever making the writer wait.
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (send, lines) = mpsc::channel();
+    thread::spawn(move || BufReader::new(from).lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+    lines
+}
+
+impl Running {
+    /// `lb` with these arguments, as soon as it listens.
+    pub(crate) fn lb(args: &[&str]) -> Self {
+        let running = Self::start(args);
+        running.line_with("listening on");
+        running
+    }
+
+    /// `lb` with these arguments, whatever it does.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let mut child = command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = lines(child.stderr.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// `lb` on an address of its own, in front of these words.
+    pub(crate) fn balancing(options: &[&str], words: &[&str]) -> (Self, SocketAddr) {
+        let address = fresh_address();
+        (Self::at(address, options, words), address)
+    }
+
+    pub(crate) fn at(address: SocketAddr, options: &[&str], words: &[&str]) -> Self {
+        let (ip, port) = (address.ip().to_string(), address.port().to_string());
+        Self::lb(&[options, &["-b", &ip, &port], words].concat())
+    }
+
+    /// `lb demo`, whose lines are those of stdout.
+    pub(crate) fn demo(args: &[&str]) -> Self {
+        let mut child = command(&["demo"]).args(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = lines(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// The next line that contains this.
+    pub(crate) fn line_with(&self, text: &str) -> String {
+        let mut seen = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => seen.push(line),
+                Err(error) => panic!("no line with '{text}' ({error}), but {seen:#?}"),
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Its exit status and the lines that nobody has read yet.
+    pub(crate) fn ended(mut self) -> (ExitStatus, Vec<String>) {
+        let mut status = None;
+        wait_for("its end", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        (status.unwrap(), self.lines.iter().collect())
+    }
+}
+
+/// What a command that ends by itself has said.
+pub(crate) fn run(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("it runs: {command:?}");
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    child.wait_with_output().unwrap()
+}
+
+/// A backend that greets with its name and the client's address, then returns what it gets.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    pub(crate) address: SocketAddr,
+    listener: Arc<TcpListener>,
+    serving: Option<JoinHandle<()>>,
+}
+
+impl Backend {
+    pub(crate) fn start(name: &'static str) -> Self {
+        Self::at(name, fresh_address())
+    }
+
+    pub(crate) fn at(name: &'static str, address: SocketAddr) -> Self {
+        let listener = Arc::new(TcpListener::bind(address).unwrap());
+        let address = listener.local_addr().unwrap();
+        let accepting = Arc::clone(&listener);
+        let serving = thread::spawn(move || {
+            while let Ok((client, peer)) = accepting.accept() {
+                thread::spawn(move || greet_and_echo(client, name, peer.ip()));
+            }
+        });
+        Self { address, listener, serving: Some(serving) }
+    }
+
+    /// The word for the command line.
+    pub(crate) fn word(&self) -> String {
+        self.address.to_string()
+    }
+}
+
+/// The port refuses from then on; connections that are there go on.
+impl Drop for Backend {
+    fn drop(&mut self) {
+        rustix::net::shutdown(&self.listener, Shutdown::Both).unwrap();
+        let _ = self.serving.take().unwrap().join();
+    }
+}
+
+fn greet_and_echo(mut client: TcpStream, name: &str, peer: IpAddr) {
+    if client.write_all(format!("{name} {peer}\n").as_bytes()).is_ok() {
+        let mut reader = client.try_clone().unwrap();
+        let _ = std::io::copy(&mut reader, &mut client);
+    }
+}
+
+/// An address that neither takes nor refuses: its queue is full.
+#[derive(Debug)]
+pub(crate) struct Silent {
+    pub(crate) address: SocketAddr,
+    _queue: (TcpListener, Vec<TcpStream>),
+}
+
+impl Silent {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind(fresh_address()).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(50)).ok();
+        let filler = (0..8).map_while(connect).collect();
+        Self { address, _queue: (listener, filler) }
+    }
+}
+
+/// A client that has been greeted.
+#[derive(Debug)]
+pub(crate) struct Session {
+    stream: BufReader<TcpStream>,
+    /// Who answered.
+    pub(crate) name: String,
+    /// Who the backend takes us for.
+    pub(crate) seen_as: String,
+}
+
+impl Session {
+    pub(crate) fn open(to: SocketAddr) -> Self {
+        Self::over(TcpStream::connect_timeout(&to, PATIENCE).unwrap()).unwrap_or_else(|| panic!("{to}: no answer"))
+    }
+
+    /// Reads the greeting; `None` when the connection ends before.
+    pub(crate) fn over(stream: TcpStream) -> Option<Self> {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (mut stream, mut line) = (BufReader::new(stream), String::new());
+        stream.read_line(&mut line).unwrap_or_default();
+        let (name, peer) = line.trim_end().split_once(' ')?;
+        Some(Self { name: name.to_owned(), seen_as: peer.to_owned(), stream })
+    }
+
+    /// Whether what we send comes back.
+    pub(crate) fn echoes(&mut self) -> bool {
+        let mut line = String::new();
+        self.stream.get_mut().write_all(b"still there?\n").is_ok()
+            && self.stream.read_line(&mut line).is_ok()
+            && line == "still there?\n"
+    }
+
+    /// Waits for the end from the other side, in order or not.
+    pub(crate) fn sees_the_end(&mut self) -> bool {
+        !matches!(self.stream.read_to_end(&mut Vec::new()), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+}
+
+/// The name of who answers.
+pub(crate) fn ask(to: SocketAddr) -> String {
+    Session::open(to).name
+}
+
+/// The name of who answers a client of this address; nothing when its connection is closed.
+pub(crate) fn ask_from(from: Ipv4Addr, to: SocketAddr) -> Option<String> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddr::from((from, 0))).unwrap();
+    rustix::net::connect(&socket, &to).unwrap();
+    Session::over(TcpStream::from(socket)).map(|session| session.name)
+}
+
+pub(crate) fn ask_times(times: usize, to: SocketAddr) -> Vec<String> {
+    (0..times).map(|_| ask(to)).collect()
+}
