@@ -20,20 +20,23 @@ pub(crate) enum Command {
 }
 
 const EXAMPLES: &str = "\
-Backends are host[:port[:max[:weight]]]; parts may be empty, an IPv6 address goes in brackets, a port may be a
-service's name. Without a port it is PORT; max is the number of connections at a time, 0 for any number.
-A word '!' ends a group; the next group is used when no backend of the ones before it can take a connection.
-A word '%' ends a group in which a client always meets the same backend.
+Backends are host[:port[:max[:weight]]]. Parts may be empty, an IPv6 address
+goes in brackets, a port may be a service's name. Without a port it is PORT;
+max is the number of connections at a time, 0 for any number. A word '!' ends
+a group: the next group is used when no backend of those before it can take a
+connection. A word '%' ends a group in which a client always meets the same
+backend.
 
 Examples:
-  lb 80 alpha beta                          in turn: alpha beta alpha beta ...
-  lb 80 alpha::256 ! beta::64 ! spare       fill alpha, then beta, then use the spare
-  lb 80 alpha beta gamma %                  every client has its backend, by its address
-  lb -b 127.0.0.1 8080 [2001:db8::7]:80     listen on one address
-  lb --select least-loaded 80 a:::3 b       the less loaded one; a takes three times as much
-  lb demo                                   three backends and a balancer in one process, to see it work
+  lb 80 alpha beta                        in turn: alpha beta alpha beta ...
+  lb 80 alpha::256 ! beta::64 ! spare     fill alpha, then beta, then spare
+  lb 80 alpha beta gamma %                each client has its own backend
+  lb -b 127.0.0.1 8080 [2001:db8::7]:80   listen on one address
+  lb --select least-loaded 80 a:::3 b     a takes three times as much as b
+  lb demo                                 see it work, in one process
 
-Exit status: 0 stopped as asked, 64 usage, 65 a backend, 69 the groups, 71 the system (address in use, no permission).";
+Exit status: 0 stopped as asked, 64 usage, 65 a backend, 69 the groups,
+71 the system (address in use, no permission).";
 
 const DEMO: &str = "\
 Keys, on a terminal:
@@ -71,7 +74,7 @@ pub(crate) struct Balance {
     #[arg(short = 'H')]
     pub(crate) hash_failover: bool,
 
-    /// A backend that cannot be connected to is not used again (enabling it brings it back)
+    /// A backend that cannot be connected to is not used again while another one is up, until lb is restarted
     #[arg(short = 'a')]
     pub(crate) autodisable: bool,
 

@@ -48,7 +48,16 @@ pub(crate) fn run(args: &Balance) -> Result<(), Failure> {
     let listeners = listen(args, port)?;
     // Without the right to raise it the limit stays, and accepting pauses when it is reached.
     let _ = lb_net::sys::raise_descriptor_limit();
+    note_idle_options(args);
     serve(&proxy, &balancer, listeners, args)
+}
+
+/// An option that changes nothing here is said to do so: it may be a misunderstanding.
+fn note_idle_options(args: &Balance) {
+    let hashes = args.select == SelectorKind::Hash { spill: false } || args.words.iter().any(|word| word == "%");
+    if args.hash_failover && !hashes {
+        say("note: -H changes nothing, because no group ends in '%'");
+    }
 }
 
 fn configuration(args: &Balance) -> Result<Config, Failure> {
