@@ -19,7 +19,7 @@ usage: cargo run --release -p lb-benches --bin pick [--features peers] [-- --ins
 
 Prints, for every selector and for 3 to 10 000 backends, the nanoseconds of one pick with its finish on one thread and
 on two in a tight loop (the fastest and the median of 25), and the allocations of one pick. `1 in 4 open`: the others have reached their
-limits. With the feature `peers`, the selectors of pingora-load-balancing and tower stand beside them.
+limits. With the feature `peers`, the selectors of pingora-load-balancing and tower stand beside them (it builds C: cmake).
 --instructions counts instructions instead, which no other program on the machine disturbs; it needs valgrind.";
 
 fn main() {

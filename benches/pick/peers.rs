@@ -30,12 +30,12 @@ thread_local! {
 }
 
 /// It only chooses: no limit, no lease, no count.
-fn pingora<S: BackendSelection + 'static>(name: &str, backends: usize)
+fn pingora<S: BackendSelection + Send + Sync + 'static>(name: &str, backends: usize)
 where
     S::Iter: BackendIter,
     S::Config: Send + Sync,
 {
-    let addresses = (0..backends).map(|at| format!("10.{}.{}.1:80", at / 250, at % 250));
+    let addresses = (0..backends).map(|at| format!("127.{}.{}.1:80", at / 250, at % 250));
     let Ok(balancer) = LoadBalancer::<S>::try_from_iter(addresses) else { return };
     let select = |rounds: usize| {
         for _ in 0..rounds {
