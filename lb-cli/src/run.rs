@@ -220,12 +220,15 @@ fn worker(
     listener: TcpListener,
     mut stopped: watch::Receiver<()>,
 ) -> io::Result<JoinHandle<io::Result<Served>>> {
-    let runtime = single_threaded()?;
+    let (runtime, working) = (single_threaded()?, stopped.clone());
     std::thread::Builder::new().name("lb-worker".to_owned()).spawn(move || {
-        runtime.block_on(proxy.serve(listener, async move {
+        let served = runtime.block_on(proxy.serve(listener, async move {
             // An error is the end of the sender: a stop as well.
             let _ = stopped.changed().await;
-        }))
+        }));
+        // Until its sessions have ended: that no receiver is left is how the main thread learns that all workers have.
+        drop(working);
+        served
     })
 }
 

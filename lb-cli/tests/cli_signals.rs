@@ -70,6 +70,8 @@ fn a_second_signal_ends_it_at_once() {
     let mut session = Session::open(front);
     lb.signal(Signal::TERM);
     lb.line_with("stopping");
+    // Not before the workers have seen the first.
+    wait_for("the listener to close", || TcpStream::connect(front).is_err());
     lb.signal(Signal::INT);
     let (status, lines) = lb.ended();
     assert_eq!((status.code(), lines), (Some(1), vec!["lb: stopped at once by a second signal".to_owned()]));
