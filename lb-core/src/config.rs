@@ -135,6 +135,10 @@ impl SelectorKind {
         Self::BucketFill,
     ];
 
+    pub(crate) fn sees_latency(self) -> bool {
+        self == Self::LeastLoaded(Metric::PeakEwma)
+    }
+
     /// A selector of this kind that has no group yet; turns begin at `phase`.
     pub(crate) fn build(self, phase: u64) -> Box<dyn Selector> {
         match self {

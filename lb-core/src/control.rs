@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst},
     },
     time::{Duration, Instant},
 };
@@ -233,7 +233,9 @@ impl<T: Send + Sync> Control<T> {
     fn slots(&self, now: Instant) -> Box<[Slot<T>]> {
         let ramp = self.ramp();
         let mut ramping = vec![false; self.config.groups.len()];
+        let has_latency = self.custom.is_some() || self.config.groups.iter().any(|group| group.selector.sees_latency());
         for entry in &self.entries {
+            entry.member.has_latency.store(has_latency, Relaxed);
             let by_weight = self.custom.is_some() || self.parts.get(entry.group).is_some_and(|p| p.ramps_weight());
             entry.apply_limit(now, ramp.filter(|_| !by_weight));
             if let Some(group) = ramping.get_mut(entry.group) {

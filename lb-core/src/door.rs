@@ -43,6 +43,8 @@ pub(crate) enum Ejection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Plain,
+    /// The last one under the limit: the door is full now.
+    Last,
     /// The one request that a half-open backend is tried with.
     Trial,
 }
@@ -80,6 +82,7 @@ impl Door {
             let next = if trial { seen.with_ejection(Ejection::Trial).0 + 1 } else { seen.0 + 1 };
             match self.0.compare_exchange_weak(seen.0, next, AcqRel, Acquire) {
                 Ok(_) if trial => return Ok(Place::Trial),
+                Ok(_) if Reading(next).is_full() => return Ok(Place::Last),
                 Ok(_) => return Ok(Place::Plain),
                 Err(now) => seen = Reading(now),
             }
@@ -270,12 +273,12 @@ mod tests {
     #[test]
     fn a_limit_taken_away_under_way_lets_nobody_in() {
         let door = Door::new(Status::Enabled, Health::Up, Some(3));
-        let _ = [door.enter(false, false), door.enter(false, false)];
+        assert_eq!([door.enter(false, false), door.enter(false, false)], [Ok(Place::Plain); 2]);
         door.set_limit(Some(1));
         assert_eq!(door.enter(false, false), Err(Fit::Full));
         door.leave();
         assert_eq!(door.enter(false, false), Err(Fit::Full), "one is still inside");
         assert!(door.leave());
-        assert_eq!(door.enter(false, false), Ok(Place::Plain));
+        assert_eq!(door.enter(false, false), Ok(Place::Last));
     }
 }

@@ -88,7 +88,8 @@ impl<T> Lease<T> {
         match outcome {
             Outcome::Success => {
                 member.ended.succeeded.fetch_add(1, Relaxed);
-                member.add_latency(self.answered_micros.unwrap_or_else(|| micros(self.started, now)), now);
+                let took = || self.answered_micros.unwrap_or_else(|| micros(self.started, now));
+                member.add_latency(took, now);
             }
             Outcome::Cancelled => {
                 member.ended.cancelled.fetch_add(1, Relaxed);

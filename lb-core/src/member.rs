@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
 };
@@ -27,11 +27,15 @@ const FAILURE_MICROS: u32 = 1_000_000;
 /// Latencies below are equal: noise decides nothing.
 const LEAST_MICROS: u32 = 100;
 
+/// What every pick writes comes first, apart from what picks only read.
+#[repr(C)]
 pub(crate) struct Member<T> {
     pub(crate) door: Door,
     pub(crate) ended: Ended,
     failures: Decaying,
     latency: Decaying,
+    /// Whether a selector looks at latencies: else none are noted.
+    pub(crate) has_latency: AtomicBool,
     pub(crate) mark: SlotMark,
     pub(crate) id: BackendId,
     pub(crate) name: Box<str>,
@@ -68,15 +72,15 @@ impl<T> Member<T> {
         common: &Common<T>,
     ) -> Self {
         let (epoch, openings, home) = (common.epoch, Arc::clone(&common.openings), Weak::clone(&common.home));
-        let (ended, failures, latency, mark) = Default::default();
+        let (ended, failures, latency, has_latency, mark) = Default::default();
         let (name, policies) = (name.into(), Mutex::new(policies));
-        Self { door, ended, failures, latency, mark, id, name, payload, epoch, openings, home, policies }
+        Self { door, ended, failures, latency, has_latency, mark, id, name, payload, epoch, openings, home, policies }
     }
 
     /// Takes a place. When it was the last one, the bitmap learns it.
     pub(crate) fn enter(&self, last_resort: bool, pinned: bool) -> Result<Place, Fit> {
         let place = self.door.enter(last_resort, pinned)?;
-        if place == Place::Trial || self.door.read().is_full() {
+        if place != Place::Plain {
             self.refresh_opening();
         }
         Ok(place)
@@ -105,8 +109,10 @@ impl<T> Member<T> {
         }
     }
 
-    pub(crate) fn add_latency(&self, micros: u32, now: Instant) {
-        self.latency.peak(micros.max(1), self.millis(now));
+    pub(crate) fn add_latency(&self, micros: impl FnOnce() -> u32, now: Instant) {
+        if self.has_latency.load(Relaxed) {
+            self.latency.peak(micros().max(1), self.millis(now));
+        }
     }
 
     /// Evidence from outside: a wish to eject that follows from it is granted or not, as for traffic.
