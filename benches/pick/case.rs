@@ -5,7 +5,6 @@ use std::{cell::RefCell, fmt, time::Instant};
 use lb_core::{
     BackendConfig, Balancer, Config, GroupConfig, Outcome, Request, SelectorKind,
     rand::{Rng as _, SeedableRng as _, rngs::SmallRng},
-    selector::Metric,
 };
 
 /// How many of the backends have room.
@@ -31,20 +30,10 @@ pub(crate) struct Case {
     pub(crate) openness: Openness,
 }
 
-const SELECTORS: [SelectorKind; 7] = [
-    SelectorKind::RoundRobin,
-    SelectorKind::LeastLoaded(Metric::InFlight),
-    SelectorKind::LeastLoaded(Metric::PeakEwma),
-    SelectorKind::Random,
-    SelectorKind::Hash { spill: false },
-    SelectorKind::Hash { spill: true },
-    SelectorKind::BucketFill,
-];
-
 impl Case {
     pub(crate) fn all(sizes: &[usize]) -> Vec<Self> {
         let mut cases = Vec::new();
-        for selector in SELECTORS {
+        for selector in SelectorKind::ALL {
             for backends in sizes.iter().copied() {
                 for openness in [Openness::All, Openness::Quarter] {
                     // Without spilling a key whose owner is full has no backend: nothing to time.

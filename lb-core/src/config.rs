@@ -126,12 +126,14 @@ pub enum SelectorKind {
 pub struct UnknownSelector(pub String);
 
 impl SelectorKind {
-    const ALL: [Self; 6] = [
+    /// Every kind with every setting, to try them all.
+    pub const ALL: [Self; 7] = [
         Self::RoundRobin,
         Self::LeastLoaded(Metric::InFlight),
         Self::LeastLoaded(Metric::PeakEwma),
         Self::Random,
         Self::Hash { spill: false },
+        Self::Hash { spill: true },
         Self::BucketFill,
     ];
 

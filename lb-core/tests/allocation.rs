@@ -6,7 +6,6 @@ use lb_core::{
     BackendConfig, Config, GroupConfig, NoPick, Outcome, Request, SelectorKind, Start, Status, Tried,
     health::{Probe, RiseFall},
     key,
-    selector::Metric,
 };
 use support::{Scene, id};
 
@@ -14,16 +13,6 @@ use support::{Scene, id};
 fn calls(act: impl FnOnce()) -> u64 {
     allocation_counter::measure(act).count_total
 }
-
-const KINDS: [SelectorKind; 7] = [
-    SelectorKind::RoundRobin,
-    SelectorKind::LeastLoaded(Metric::InFlight),
-    SelectorKind::LeastLoaded(Metric::PeakEwma),
-    SelectorKind::Random,
-    SelectorKind::Hash { spill: false },
-    SelectorKind::Hash { spill: true },
-    SelectorKind::BucketFill,
-];
 
 fn backends(range: std::ops::Range<usize>, change: impl Fn(usize, BackendConfig) -> BackendConfig) -> GroupConfig {
     GroupConfig::new(range.map(|k| change(k, BackendConfig::new(format!("b{k}")))))
@@ -71,7 +60,7 @@ fn the_count_sees_an_allocation() {
 
 #[test]
 fn traffic_allocates_nothing_whatever_the_selector_and_the_size() {
-    for kind in KINDS {
+    for kind in SelectorKind::ALL {
         for config in sizes(kind, &[3, 10, 1000, 10_000]).flat_map(|count| shapes(count, kind, |_, backend| backend)) {
             let mut scene = Scene::new(config);
             assert_eq!(calls_of_traffic(&mut scene, &Tried::default()), 0, "{kind:?}");
@@ -99,7 +88,7 @@ fn traffic_allocates_nothing_with_three_of_four_disabled() {
         0 => backend,
         _ => backend.with_status(Status::Disabled),
     };
-    for kind in KINDS {
+    for kind in SelectorKind::ALL {
         for config in sizes(kind, &[10, 1000, 10_000]).flat_map(|count| shapes(count, kind, close)) {
             assert_eq!(calls_of_traffic(&mut Scene::new(config), &Tried::default()), 0, "{kind:?}");
         }
@@ -108,7 +97,7 @@ fn traffic_allocates_nothing_with_three_of_four_disabled() {
 
 #[test]
 fn traffic_allocates_nothing_on_a_snapshot_older_than_the_health_of_three_in_four() {
-    for kind in KINDS {
+    for kind in SelectorKind::ALL {
         for config in sizes(kind, &[10, 1000]).flat_map(|count| shapes(count, kind, |_, backend| backend)) {
             let count = config.backends().count();
             let one = std::num::NonZeroU32::MIN;
@@ -123,7 +112,7 @@ fn traffic_allocates_nothing_on_a_snapshot_older_than_the_health_of_three_in_fou
 
 #[test]
 fn limits_being_hit_and_no_pick_at_all_allocate_nothing() {
-    for kind in KINDS {
+    for kind in SelectorKind::ALL {
         for config in sizes(kind, &[3, 10, 200]).flat_map(|count| shapes(count, kind, |_, b| b.with_limit(1))) {
             let count = config.backends().count();
             let mut scene = Scene::new(config);
@@ -154,7 +143,7 @@ fn limits_being_hit_and_no_pick_at_all_allocate_nothing() {
 #[test]
 fn nothing_is_allocated_at_the_last_resort_or_where_nobody_may_be_picked() {
     let one = std::num::NonZeroU32::MIN;
-    for kind in KINDS {
+    for kind in SelectorKind::ALL {
         for config in shapes(10, kind, |_, backend| backend) {
             let mut scene = Scene::new(config.with_probes(RiseFall::new(one, one).assuming_up()));
             (0..10).for_each(|k| scene.probe(&format!("b{k}"), Probe::Failed));

@@ -26,19 +26,9 @@ fn story(seed: u64, kind: SelectorKind, count: usize) -> Vec<String> {
     (0..300).map(step).collect()
 }
 
-const KINDS: [SelectorKind; 7] = [
-    SelectorKind::RoundRobin,
-    SelectorKind::LeastLoaded(Metric::InFlight),
-    SelectorKind::LeastLoaded(Metric::PeakEwma),
-    SelectorKind::Random,
-    SelectorKind::Hash { spill: false },
-    SelectorKind::Hash { spill: true },
-    SelectorKind::BucketFill,
-];
-
 #[test]
 fn the_same_seed_gives_the_same_picks() {
-    for kind in KINDS {
+    for kind in SelectorKind::ALL {
         for count in [3, 12] {
             assert_eq!(story(7, kind, count), story(7, kind, count), "{kind:?}");
         }

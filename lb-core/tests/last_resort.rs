@@ -159,16 +159,7 @@ fn a_pinned_request_does_not_meet_a_silent_backend_while_another_is_up() {
 
 #[test]
 fn every_selector_knows_the_last_resort() {
-    use lb_core::selector::Metric;
-    let kinds = [
-        SelectorKind::LeastLoaded(Metric::InFlight),
-        SelectorKind::LeastLoaded(Metric::PeakEwma),
-        SelectorKind::Random,
-        SelectorKind::Hash { spill: false },
-        SelectorKind::Hash { spill: true },
-        SelectorKind::BucketFill,
-    ];
-    for kind in kinds {
+    for kind in SelectorKind::ALL {
         for count in [3, 20] {
             let one = NonZeroU32::MIN;
             let mut scene =

@@ -15,15 +15,6 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use support::{Scene, config};
 
 const STRICT: SelectorKind = SelectorKind::Hash { spill: false };
-const KINDS: [SelectorKind; 7] = [
-    SelectorKind::RoundRobin,
-    SelectorKind::LeastLoaded(Metric::InFlight),
-    SelectorKind::LeastLoaded(Metric::PeakEwma),
-    SelectorKind::Random,
-    STRICT,
-    SelectorKind::Hash { spill: true },
-    SelectorKind::BucketFill,
-];
 const STATUSES: [Status; 3] = [Status::Enabled, Status::Draining, Status::Disabled];
 const OUTCOMES: [Outcome; 6] = [
     Outcome::Success,
@@ -49,7 +40,7 @@ fn backend() -> impl Strategy<Value = BackendConfig> {
 }
 
 fn group() -> impl Strategy<Value = GroupConfig> {
-    (select(&KINDS), vec(backend(), 0..20)).prop_map(|(kind, mut backends)| {
+    (select(&SelectorKind::ALL), vec(backend(), 0..20)).prop_map(|(kind, mut backends)| {
         // The table of a larger hash group takes a debug build long; another test makes one.
         backends.truncate(if matches!(kind, SelectorKind::Hash { .. }) { 16 } else { 20 });
         GroupConfig::new(backends).with_selector(kind)
