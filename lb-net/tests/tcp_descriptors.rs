@@ -3,8 +3,9 @@
 
 mod support;
 
-use std::{fs::File, net::SocketAddr};
+use std::{fs::File, net::SocketAddr, time::Duration};
 
+use lb_net::tcp::Settings;
 use support::{Front, Manner, Stub, ask, eventually, is_closed, soon};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -61,6 +62,18 @@ async fn no_descriptor_is_lost_and_their_lack_is_no_backends_fault() {
     front.idle().await;
     eventually(|| a.seen.open() + b.seen.open() == 0).await;
     eventually(|| open_descriptors() <= before).await;
+
+    let settings = Settings::default().with_grace(Duration::from_millis(100));
+    let front = Front::with(&b.address.to_string(), settings);
+    front.idle().await;
+    let waiting = TcpSocket::new_v4().unwrap();
+    lower_limit(open_descriptors() + 10);
+    let files: Vec<_> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    let _waiting = soon(waiting.connect(front.address)).await.unwrap();
+    // A client that cannot be accepted does not keep us from ending.
+    soon(front.stop()).await.unwrap().unwrap();
+    drop(files);
+    lb_net::sys::raise_descriptor_limit().unwrap();
 }
 
 fn lower_limit(descriptors: usize) {

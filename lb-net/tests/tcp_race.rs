@@ -5,6 +5,7 @@ mod support;
 
 use std::{
     collections::BTreeMap,
+    io::Write as _,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -325,4 +326,21 @@ async fn a_client_that_resets_during_a_race_starts_no_further_attempts() {
     front.idle().await;
     assert_eq!(connector.asked(), [a.address]);
     assert_eq!(counts(&front)[0], (0, 0, 1, 0, 0), "what became of it is learned");
+}
+
+#[tokio::test]
+async fn what_a_client_said_before_it_reset_in_the_queue_is_not_forwarded() {
+    let a = Stub::new(Manner::Named(b'A'));
+    let front = Front::new(&a.address.to_string());
+    for _ in 0..20 {
+        // Blocking, so that the proxy on this thread accepts when all of it is over.
+        let mut client = std::net::TcpStream::connect(front.address).unwrap();
+        client.write_all(b"pay").unwrap();
+        client.set_nonblocking(true).unwrap();
+        reset(TcpStream::from_std(client).unwrap());
+    }
+    eventually(|| front.stats()[0].picked() == 20).await;
+    front.idle().await;
+    eventually(|| a.seen.open() == 0).await;
+    assert_eq!(a.seen.heard(), b"");
 }

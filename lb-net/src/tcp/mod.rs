@@ -9,7 +9,11 @@ use lb_core::{
     Balancer, Lease,
     rand::{Rng as _, SeedableRng, rngs::SmallRng},
 };
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    task::coop::consume_budget,
+    time::{Instant, timeout},
+};
 
 use self::{race::Race, session::Session};
 use crate::{
@@ -219,11 +223,18 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
                 accepted = listener.accept() => begin(&mut sessions, accepted?),
             }
         }
-        while let Some(accepted) = listener.accept_queued().await? {
-            begin(&mut sessions, accepted);
-        }
+        let (grace, stopped) = (self.inner.settings.grace, Instant::now());
+        // Within the grace: without descriptors the queue does not run empty, nor while clients come faster than this.
+        let emptied = timeout(grace, async {
+            while let Some(accepted) = listener.accept_queued().await? {
+                begin(&mut sessions, accepted);
+                consume_budget().await;
+            }
+            io::Result::Ok(())
+        });
+        emptied.await.unwrap_or(Ok(()))?;
         drop(listener);
-        Ok(Served { cut: sessions.drain(self.inner.settings.grace).await })
+        Ok(Served { cut: sessions.drain(grace.saturating_sub(stopped.elapsed())).await })
     }
 
     fn rng(&self) -> SmallRng {

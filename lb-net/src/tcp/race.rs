@@ -193,10 +193,12 @@ async fn next_event<T>(
         Poll::Pending
     });
     tokio::select! {
+        // First: the reactor tells of both at once when a client has reset in the queue already, and what it said before
+        // must not reach a backend.
         biased;
-        event = attempts => event,
         // A reset; not an orderly end, which is a half-close and is served.
         _ = client.ready(Interest::ERROR) => Event::ClientGone,
+        event = attempts => event,
     }
 }
 
