@@ -147,7 +147,11 @@ impl FromStr for Race {
 fn seconds(word: &str) -> Result<Duration, &'static str> {
     const DAYS: f64 = 36_500.0 * 86_400.0;
     let known = word.parse().ok().filter(|seconds: &f64| (0.0..=DAYS).contains(seconds));
-    known.map(Duration::from_secs_f64).ok_or("not a number of seconds, 0 or more")
+    // What is not 0 is no 0, however short.
+    let time = |seconds| {
+        if seconds > 0.0 { Duration::from_secs_f64(seconds).max(Duration::from_millis(1)) } else { Duration::ZERO }
+    };
+    known.map(time).ok_or("not a number of seconds, 0 or more")
 }
 
 fn positive_seconds(word: &str) -> Result<Duration, &'static str> {

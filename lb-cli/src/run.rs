@@ -41,8 +41,7 @@ pub(crate) fn run(args: &Balance) -> Result<(), Failure> {
     })?;
     let config = configuration(args)?;
     let balancer = balancer(config, port, &args.words)?;
-    let source = args.source.as_deref().map(|word| address(word, false)).transpose();
-    let source = source.map_err(|failure| failure.about("-B"))?;
+    let source = args.source.as_deref().map(source).transpose().map_err(|failure| failure.about("-B"))?;
     let dialer = source.map_or_else(Dialer::default, |source| Dialer::default().with_source(source));
     let proxy = TcpProxy::with_connector(Arc::clone(&balancer), Arc::new(dialer)).with_settings(settings(args));
     let listeners = listen(args, port)?;
@@ -50,6 +49,14 @@ pub(crate) fn run(args: &Balance) -> Result<(), Failure> {
     let _ = lb_net::sys::raise_descriptor_limit();
     note_idle_options(args);
     serve(&proxy, &balancer, listeners, args)
+}
+
+/// An address to connect from; that it is one of this machine shows when it is bound to.
+fn source(word: &str) -> Result<IpAddr, Failure> {
+    let address = address(word, false)?;
+    std::net::UdpSocket::bind((address, 0))
+        .map_err(|error| Failure::chain(Status::System, &error).about(word))
+        .map(|_| address)
 }
 
 /// An option that changes nothing here is said to do so: it may be a misunderstanding.

@@ -81,19 +81,26 @@ impl Dialer {
         if let Some(source) = self.source {
             socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
         }
-        match socket.connect(&address.into()) {
-            Ok(()) => {}
-            Err(error) if sys::is_under_way(&error) => {}
-            Err(error) => return Err(error),
-        }
-        let stream = TcpStream::from_std(socket.into())?;
-        let ready = stream.ready(Interest::WRITABLE | Interest::ERROR).await?;
-        if !ready.is_error() && !ready.is_write_closed() {
-            // Connected; no need to ask for an error that there is not.
-            return Ok(stream);
-        }
-        stream.take_error()?.map_or(Ok(stream), Err)
+        establish(socket, address).await
     }
+}
+
+async fn establish(socket: Socket, address: SocketAddr) -> io::Result<TcpStream> {
+    match socket.connect(&address.into()) {
+        Ok(()) => {}
+        Err(error) if sys::is_under_way(&error) => {}
+        Err(error) => return Err(error),
+    }
+    let stream = TcpStream::from_std(socket.into())?;
+    let ready = stream.ready(Interest::WRITABLE | Interest::ERROR).await?;
+    if ready.is_error() || ready.is_write_closed() {
+        stream.take_error()?.map_or(Ok(()), Err)?;
+    }
+    // TCP's simultaneous open: with nobody there, the kernel may choose the very port that we connect to.
+    if sys::is_ephemeral(address.port()) && stream.local_addr()? == address {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
 }
 
 #[async_trait]
@@ -107,5 +114,20 @@ impl<T: Addresses> Connect<T> for Dialer {
             }
         }
         Err(failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connect_that_meets_itself_is_refused() {
+        // A port that was free a moment ago: nobody listens there.
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), Some(Protocol::TCP)).unwrap();
+        socket.bind(&address.into()).unwrap();
+        let error = establish(socket, address).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

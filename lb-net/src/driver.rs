@@ -1,6 +1,6 @@
 //! Runs one core balancer: calls it when it wants to be called.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use lb_core::Balancer;
 use tokio::{
@@ -14,7 +14,7 @@ use tokio::{
 /// one [`on_change`](Balancer::on_change).
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use std::sync::Arc;
+/// use std::{sync::Arc, time::Duration};
 /// # let mut world = lb_core::sim::World::new(1);
 /// let balancer = Arc::new(world.balancer("alpha beta".parse()?));
 /// tokio::spawn(lb_net::drive(Arc::clone(&balancer)));
@@ -42,4 +42,10 @@ pub fn drive<T: Send + Sync + 'static>(balancer: Arc<Balancer<T>>) -> impl Futur
 /// The runtime's time, which a test may pause and advance.
 pub(crate) fn now() -> std::time::Instant {
     Instant::now().into_std()
+}
+
+/// A moment so much later; as late as can be, where that is beyond all moments.
+pub(crate) fn later(from: Instant, by: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+    from.checked_add(by.min(FAR)).unwrap_or(from)
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -118,4 +119,16 @@ pub(crate) fn lacks_means(error: &io::Error) -> bool {
 /// Is the connect only not finished yet?
 pub(crate) fn is_under_way(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INPROGRESS | Errno::INTR))
+}
+
+/// May the kernel give this port to a connection of ours? Then a connect to a local port where nobody listens can meet
+/// itself.
+pub(crate) fn is_ephemeral(port: u16) -> bool {
+    static RANGE: OnceLock<(u16, u16)> = OnceLock::new();
+    let (first, last) = *RANGE.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+        let mut ports = text.split_whitespace().map_while(|word| word.parse().ok());
+        ports.next().zip(ports.next()).unwrap_or((1024, u16::MAX))
+    });
+    (first..=last).contains(&port)
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use crate::driver::later;
 use crate::sys;
 use flow::{Fault, Flow, State};
 
@@ -182,7 +183,7 @@ impl Idle {
             self.last_byte = Instant::now();
         }
         while self.timer.as_mut().poll(cx).is_ready() {
-            let due = self.last_byte + self.timeout;
+            let due = later(self.last_byte, self.timeout);
             if due <= Instant::now() {
                 return true;
             }

@@ -26,7 +26,7 @@ use tokio::{
 use super::{Connected, Inner};
 use crate::{
     alarm::{Alarm, Alarms},
-    driver::now,
+    driver::{later, now},
     sys,
 };
 
@@ -170,7 +170,7 @@ fn failure(error: &io::Error) -> Outcome {
 fn next_start<T>(inner: &Inner<T>, attempts: &[Attempt<T>], more: bool) -> Option<Instant> {
     let most = inner.settings.race.filter(|_| more)?;
     let silence = if attempts.len() > 1 { most.min(LEAST_SILENCE) } else { inner.race.patience(most) };
-    attempts.last().map(|last| last.began + silence)
+    attempts.last().map(|last| later(last.began, silence))
 }
 
 async fn next_event<T>(
@@ -205,7 +205,7 @@ async fn next_event<T>(
 impl<T: Send + Sync + 'static> Attempt<T> {
     fn begin(inner: &Inner<T>, lease: Lease<T>) -> Self {
         let (connector, id, began) = (Arc::clone(&inner.connector), lease.id(), Instant::now());
-        let deadline = began + inner.settings.connect_timeout;
+        let deadline = later(began, inner.settings.connect_timeout);
         let connecting = Box::pin(async move {
             let mut connect = connector.connect(lease.payload());
             let connected = poll_fn(|cx| match connect.as_mut().poll(cx) {
