@@ -24,7 +24,8 @@ use crate::{
 /// its own and gone by then.
 pub(super) enum Session<T> {
     Connecting(Pin<Box<Connecting<T>>>),
-    Relaying(Relay, Option<Lease<T>>),
+    Relaying(Relay, Lease<T>),
+    Ended,
 }
 
 type Connecting<T> = dyn Future<Output = Option<(Relay, Lease<T>)>> + Send;
@@ -55,13 +56,15 @@ impl<T> Future for Session<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Self::Connecting(connecting) = &mut *self {
             match ready!(connecting.as_mut().poll(cx)) {
-                Some((relay, lease)) => *self = Self::Relaying(relay, Some(lease)),
+                Some((relay, lease)) => *self = Self::Relaying(relay, lease),
                 None => return Poll::Ready(()),
             }
         }
-        let Self::Relaying(relay, lease) = &mut *self else { return Poll::Ready(()) };
+        let Self::Relaying(relay, _) = &mut *self else { return Poll::Ready(()) };
         let relayed = ready!(Pin::new(relay).poll(cx));
-        if let Some(lease) = lease.take() {
+        if let Self::Relaying(relay, lease) = std::mem::replace(&mut *self, Self::Ended) {
+            // The backend sees the end before its place is free for another.
+            drop(relay);
             lease.finish(outcome(&relayed), now());
         }
         Poll::Ready(())
