@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use async_trait::async_trait;
@@ -85,6 +86,10 @@ impl Dialer {
     }
 }
 
+/// Whether any backend has refused a connect yet. A connect can only meet itself where nobody listens, and there it is
+/// refused thousands of times for once that it does: until the first time there is nothing to look for.
+static REFUSED: AtomicBool = AtomicBool::new(false);
+
 async fn establish(socket: Socket, address: SocketAddr) -> io::Result<TcpStream> {
     match socket.connect(&address.into()) {
         Ok(()) => {}
@@ -94,10 +99,11 @@ async fn establish(socket: Socket, address: SocketAddr) -> io::Result<TcpStream>
     let stream = TcpStream::from_std(socket.into())?;
     let ready = stream.ready(Interest::WRITABLE | Interest::ERROR).await?;
     if ready.is_error() || ready.is_write_closed() {
+        REFUSED.store(true, Relaxed);
         stream.take_error()?.map_or(Ok(()), Err)?;
     }
     // TCP's simultaneous open: with nobody there, the kernel may choose the very port that we connect to.
-    if sys::is_ephemeral(address.port()) && stream.local_addr()? == address {
+    if REFUSED.load(Relaxed) && sys::is_ephemeral(address.port()) && stream.local_addr()? == address {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     Ok(stream)
@@ -123,7 +129,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_connect_that_meets_itself_is_refused() {
-        // A port that was free a moment ago: nobody listens there.
+        // Ports that were free a moment ago: nobody listens there.
+        let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert!(Dialer::default().connect(&dead).await.is_err());
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), Some(Protocol::TCP)).unwrap();
         socket.bind(&address.into()).unwrap();
