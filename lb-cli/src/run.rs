@@ -42,7 +42,8 @@ pub(crate) fn run(args: &Balance) -> Result<(), Failure> {
     let config = configuration(args)?;
     let balancer = balancer(config, port, &args.words)?;
     let source = args.source.as_deref().map(source).transpose().map_err(|failure| failure.about("-B"))?;
-    let dialer = source.map_or_else(Dialer::default, |source| Dialer::default().with_source(source));
+    let dialer = Dialer::default().with_late_acknowledgement();
+    let dialer = source.map_or(dialer, |source| dialer.with_source(source));
     let proxy = TcpProxy::with_connector(Arc::clone(&balancer), Arc::new(dialer)).with_settings(settings(args));
     let listeners = listen(args, port)?;
     // Without the right to raise it the limit stays, and accepting pauses when it is reached.

@@ -66,19 +66,31 @@ pub trait Connect<T>: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dialer {
     source: Option<IpAddr>,
+    late_acknowledgement: bool,
 }
 
 impl Dialer {
     /// With connections that come from this address of ours (balance's `-B`).
     #[must_use]
     pub fn with_source(self, source: IpAddr) -> Self {
-        Self { source: Some(source) }
+        Self { source: Some(source), ..self }
+    }
+
+    /// With handshakes whose last acknowledgement goes out with the first bytes: a packet less for each connection. For
+    /// [`Relay`](crate::relay::Relay), which sends it by itself where the client has nothing to say yet, and for
+    /// protocols in which the client speaks at once. Elsewhere the server would hear of the connection up to 0.2 s late.
+    #[must_use]
+    pub fn with_late_acknowledgement(self) -> Self {
+        Self { late_acknowledgement: true, ..self }
     }
 
     async fn dial(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let kind = Type::STREAM.nonblocking().cloexec();
         let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
         sys::set_session_options(&socket)?;
+        if self.late_acknowledgement {
+            sys::delay_acknowledgement(&socket)?;
+        }
         if let Some(source) = self.source {
             socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
         }

@@ -57,6 +57,23 @@ pub fn set_session_options(socket: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets the last acknowledgement of a handshake wait for the first bytes and go out with them: a packet less for each
+/// connection. For a socket that is not connected yet; [`acknowledge`] sends it when nothing is to be said yet.
+///
+/// # Errors
+/// What `setsockopt` said.
+pub(crate) fn delay_acknowledgement(socket: impl AsFd) -> io::Result<()> {
+    Ok(sockopt::set_tcp_quickack(socket, false)?)
+}
+
+/// Sends an acknowledgement that has been waiting (`TCP_QUICKACK`): a server that speaks first is to hear of us now.
+///
+/// # Errors
+/// What `setsockopt` said.
+pub(crate) fn acknowledge(socket: impl AsFd) -> io::Result<()> {
+    Ok(sockopt::set_tcp_quickack(socket, true)?)
+}
+
 /// Makes closing this socket send a reset instead of an orderly end (`SO_LINGER` with 0).
 ///
 /// # Errors

@@ -229,6 +229,20 @@ async fn either_side_may_speak_first() {
     }
 }
 
+#[tokio::test]
+async fn a_server_that_speaks_first_hears_of_a_silent_client_at_once() {
+    let [a, ..] = abc();
+    let front = Front::new(&a.address.to_string());
+    let mut least = Duration::MAX;
+    for _ in 0..10 {
+        let (begin, mut client) = (Instant::now(), TcpStream::connect(front.address).await.unwrap());
+        soon(client.read_exact(&mut [0])).await.unwrap();
+        least = least.min(begin.elapsed());
+    }
+    // An acknowledgement that waits does so for 40 ms at least (Linux).
+    assert!(least < Duration::from_millis(35), "{least:?}");
+}
+
 /// A proxy whose one backend can be connected only when the test says so.
 fn gated(stub: &Stub) -> (Front, Arc<Scripted>, Arc<Notify>) {
     let (connector, told) = (Arc::new(Scripted::default()), Arc::new(Notify::new()));

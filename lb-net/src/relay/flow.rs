@@ -99,6 +99,11 @@ impl Flow {
         Self { eager_read: true, ..Self::default() }
     }
 
+    /// Has nothing been tried yet?
+    pub(super) fn is_new(&self) -> bool {
+        self.eager_read
+    }
+
     /// Moves what can be moved, within the quota.
     pub(super) fn advance(
         &mut self,

@@ -159,9 +159,13 @@ impl Future for Relay {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Relayed> {
         let this = &mut *self;
-        let before = this.moved_bytes();
+        let (before, is_new) = (this.moved_bytes(), this.to_upstream.is_new());
         let mut end = this.poll_end(cx);
         let moved = this.moved_bytes() != before;
+        if is_new && this.to_upstream.moved == 0 {
+            // The client waits for the server to speak, and the server may wait for our handshake to end.
+            let _ = sys::acknowledge(&this.upstream);
+        }
         if end.is_none() && this.idle.as_mut().is_some_and(|idle| idle.expired(cx, moved)) {
             end = Some(End::IdleTimeout);
         }

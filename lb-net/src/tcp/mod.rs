@@ -151,7 +151,7 @@ impl<T: Addresses> TcpProxy<T> {
     /// A proxy with the default settings.
     #[must_use]
     pub fn new(balancer: Arc<Balancer<T>>) -> Self {
-        Self::with_connector(balancer, Arc::new(Dialer::default()))
+        Self::with_connector(balancer, Arc::new(Dialer::default().with_late_acknowledgement()))
     }
 }
 
