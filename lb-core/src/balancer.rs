@@ -229,7 +229,7 @@ fn backend_stats<T>(entry: &Entry<T>) -> BackendStats {
         weight: entry.weight,
         limit: entry.limit,
         in_flight: door.in_flight(),
-        succeeded: member.ended.succeeded.load(Relaxed),
+        succeeded: member.door.successes(),
         failed: member.ended.failed.load(Relaxed),
         connect_failed: member.ended.connect_failed.load(Relaxed),
         cancelled: member.ended.cancelled.load(Relaxed),

@@ -217,8 +217,9 @@ impl<T: Send + Sync> Control<T> {
         let mut by_id: Vec<_> = (0..).zip(&self.entries).map(|(at, entry)| (entry.member.id, at)).collect();
         by_id.sort_unstable();
         let (openings, by_id) = (Arc::new(openings), by_id.into());
+        let handles = self.entries.iter().map(|entry| entry.handles.clone()).collect();
         let mut snapshot = Snapshot {
-            roster: Roster { slots: self.slots(now), openings, by_id },
+            roster: Roster { slots: self.slots(now), handles, openings, by_id },
             selector: Arc::new(Failover::of_shared(Vec::new())),
             nobody_up: false,
         };

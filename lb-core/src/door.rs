@@ -1,30 +1,37 @@
 //! A backend's door: its limit, who is inside, and everything that keeps it shut, in one atomic word.
 //!
 //! One compare-and-swap looks at all of it and takes a place. So a limit is never exceeded, and once a change of
-//! status, health, limit or membership has returned, nobody gets in against it.
+//! status, health, limit or membership has returned, nobody gets in against it. Successes are counted in the same
+//! word, because whoever leaves writes it anyway.
 
 use std::sync::atomic::{
     AtomicU64,
-    Ordering::{AcqRel, Acquire},
+    Ordering::{AcqRel, Acquire, Relaxed},
 };
 
 use crate::{Cause, Fit, Health, Status};
 
-/// Bits of each of the two counts; the largest limit means none.
-const COUNT_BITS: u32 = 28;
+/// Bits of each of the two counts, a million; the largest limit means none.
+const COUNT_BITS: u32 = 20;
 const COUNT: u64 = (1 << COUNT_BITS) - 1;
 const LIMIT_AT: u32 = COUNT_BITS;
 
-const DRAINING: u64 = 1 << 56;
-const DISABLED: u64 = 1 << 57;
-const WEIGHTLESS: u64 = 1 << 58;
-const HEALTH_AT: u32 = 59;
+const DRAINING: u64 = 1 << 40;
+const DISABLED: u64 = 1 << 41;
+const WEIGHTLESS: u64 = 1 << 42;
+const HEALTH_AT: u32 = 43;
 const HEALTH: u64 = 0b11 << HEALTH_AT;
-const EJECTION_AT: u32 = 61;
+const EJECTION_AT: u32 = 45;
 const EJECTION: u64 = 0b11 << EJECTION_AT;
-const REMOVED: u64 = 1 << 63;
+const REMOVED: u64 = 1 << 47;
 /// None of these set: it is a matter of the limit alone.
-const GATES: u64 = !0 << 56;
+const GATES: u64 = 0xff << 40;
+
+/// The low bits of the successes are the topmost ones, so that what they carry is lost and changes nothing else.
+const SUCCESSES_AT: u32 = 48;
+/// Successes after which `Door::halves` grows: half of what the word can count, so that its last bit must agree with
+/// the word's topmost one, and a growth that is still under way is seen.
+const HALF: u64 = 1 << (63 - SUCCESSES_AT);
 
 /// Where a backend stands with the ejection policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +56,11 @@ pub(crate) enum Place {
     Trial,
 }
 
-#[derive(Debug)]
-pub(crate) struct Door(AtomicU64);
+#[derive(Debug, Default)]
+pub(crate) struct Door {
+    word: AtomicU64,
+    halves: AtomicU64,
+}
 
 /// One reading of a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +68,7 @@ pub(crate) struct Reading(u64);
 
 impl Door {
     pub(crate) fn new(status: Status, health: Health, limit: Option<u32>) -> Self {
-        let door = Self(AtomicU64::new(0));
+        let door = Self::default();
         door.set_limit(limit);
         door.set_status(status);
         door.set_health(health);
@@ -66,7 +76,7 @@ impl Door {
     }
 
     pub(crate) fn read(&self) -> Reading {
-        Reading(self.0.load(Acquire))
+        Reading(self.word.load(Acquire))
     }
 
     /// Takes a place, or says why there is none.
@@ -80,7 +90,7 @@ impl Door {
             }
             let trial = seen.ejection() == Ejection::HalfOpen;
             let next = if trial { seen.with_ejection(Ejection::Trial).0 + 1 } else { seen.0 + 1 };
-            match self.0.compare_exchange_weak(seen.0, next, AcqRel, Acquire) {
+            match self.word.compare_exchange_weak(seen.0, next, AcqRel, Acquire) {
                 Ok(_) if trial => return Ok(Place::Trial),
                 Ok(_) if Reading(next).is_full() => return Ok(Place::Last),
                 Ok(_) => return Ok(Place::Plain),
@@ -89,9 +99,29 @@ impl Door {
         }
     }
 
-    /// Gives the place back. Returns whether the door was full until now.
-    pub(crate) fn leave(&self) -> bool {
-        Reading(self.0.fetch_sub(1, AcqRel)).is_full()
+    /// Gives the place back, and counts a success. Returns whether the door was full until now.
+    pub(crate) fn leave(&self, success: bool) -> bool {
+        let counted = u64::from(success) << SUCCESSES_AT;
+        let before = Reading(self.word.fetch_add(counted.wrapping_sub(1), AcqRel));
+        if success && before.successes() % HALF == HALF - 1 {
+            self.halves.fetch_add(1, Relaxed);
+        }
+        before.is_full()
+    }
+
+    /// How many left with success.
+    pub(crate) fn successes(&self) -> u64 {
+        let mut halves = self.halves.load(Relaxed);
+        loop {
+            let low = self.read().successes();
+            match self.halves.load(Relaxed) {
+                same if same == halves => {
+                    let under_way = u64::from(low / HALF != halves % 2);
+                    return (halves + under_way) * HALF + low % HALF;
+                }
+                grown => halves = grown,
+            }
+        }
     }
 
     pub(crate) fn set_limit(&self, limit: Option<u32>) {
@@ -138,9 +168,9 @@ impl Door {
     }
 
     fn change(&self, change: impl Fn(u64) -> u64) -> Reading {
-        let mut seen = self.0.load(Acquire);
+        let mut seen = self.word.load(Acquire);
         loop {
-            match self.0.compare_exchange_weak(seen, change(seen), AcqRel, Acquire) {
+            match self.word.compare_exchange_weak(seen, change(seen), AcqRel, Acquire) {
                 Ok(before) => return Reading(before),
                 Err(now) => seen = now,
             }
@@ -151,6 +181,11 @@ impl Door {
 impl Reading {
     pub(crate) fn in_flight(self) -> u32 {
         (self.0 & COUNT) as u32
+    }
+
+    /// Modulo two halves.
+    fn successes(self) -> u64 {
+        self.0 >> SUCCESSES_AT
     }
 
     pub(crate) fn limit(self) -> Option<u32> {
@@ -276,9 +311,33 @@ mod tests {
         assert_eq!([door.enter(false, false), door.enter(false, false)], [Ok(Place::Plain); 2]);
         door.set_limit(Some(1));
         assert_eq!(door.enter(false, false), Err(Fit::Full));
-        door.leave();
+        door.leave(false);
         assert_eq!(door.enter(false, false), Err(Fit::Full), "one is still inside");
-        assert!(door.leave());
+        assert!(door.leave(true));
         assert_eq!(door.enter(false, false), Ok(Place::Last));
+    }
+
+    #[test]
+    fn successes_are_counted_beyond_the_word_and_change_nothing_else() {
+        let door = Door::new(Status::Draining, SAID, Some(7));
+        door.set_ejection(None, Ejection::HalfOpen);
+        let before = door.read().0;
+        for count in 1..=5 * HALF {
+            door.word.fetch_add(1, Relaxed);
+            door.leave(true);
+            assert_eq!(door.successes(), count);
+            assert_eq!(door.read().0 << 16, before << 16);
+        }
+        // Between the word and the halves: the reader is right all the same.
+        door.halves.fetch_sub(1, Relaxed);
+        assert_eq!(door.successes(), 5 * HALF);
+    }
+
+    #[test]
+    fn a_door_without_a_limit_is_full_where_its_count_ends() {
+        let door = Door::new(Status::Enabled, Health::Up, None);
+        door.word.fetch_add(COUNT - 1, Relaxed);
+        assert_eq!(door.enter(false, false), Ok(Place::Last));
+        assert_eq!(door.enter(false, false), Err(Fit::Full));
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     BackendConfig,
     door::{Door, Ejection},
+    handle::Handles,
     health::{Evidence, Health},
     member::Member,
 };
@@ -17,6 +18,7 @@ const STEPS: u32 = 10;
 
 pub(crate) struct Entry<T> {
     pub(crate) member: Arc<Member<T>>,
+    pub(crate) handles: Handles<T>,
     pub(crate) group: usize,
     pub(crate) weight: u16,
     pub(crate) limit: Option<u32>,
@@ -65,8 +67,8 @@ impl<T> Entry<T> {
     pub(crate) fn new(member: Member<T>, group: usize, backend: &BackendConfig, first: bool) -> Self {
         let was_up = first && member.door.read().is_up(false);
         let (weight, limit, member) = (backend.weight, backend.limit, Arc::new(member));
-        let windows = [Rate::default(); 2];
-        Self { member, group, weight, limit, ramp: None, ejected_until: None, ejected: false, was_up, windows }
+        let (handles, windows) = (Handles::new(&member), [Rate::default(); 2]);
+        Self { member, handles, group, weight, limit, ramp: None, ejected_until: None, ejected: false, was_up, windows }
     }
 
     /// Follows the configuration where that has changed; what people set elsewhere stays. Returns whether it has.
@@ -198,6 +200,6 @@ impl<T> Entry<T> {
     fn ended(&self) -> Rate {
         let ended = &self.member.ended;
         let failed = ended.failed.load(Relaxed) + ended.connect_failed.load(Relaxed);
-        Rate { ended: failed + ended.succeeded.load(Relaxed), failed }
+        Rate { ended: failed + self.member.door.successes(), failed }
     }
 }

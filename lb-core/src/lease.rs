@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{BackendId, Outcome, Request, door::Place, member::Member};
+use crate::{BackendId, Outcome, Request, door::Place, handle::Handle};
 
 /// A place at a backend, held until it is finished or dropped, whatever happens meanwhile to the configuration.
 ///
@@ -22,7 +22,7 @@ use crate::{BackendId, Outcome, Request, door::Place, member::Member};
 /// ```
 #[must_use = "dropping a lease gives its place back at once"]
 pub struct Lease<T> {
-    member: Arc<Member<T>>,
+    member: Arc<Handle<T>>,
     started: Instant,
     client: Option<u64>,
     /// Time to the answer, once the caller has said that it came.
@@ -32,8 +32,8 @@ pub struct Lease<T> {
 }
 
 impl<T> Lease<T> {
-    pub(crate) fn new(member: &Arc<Member<T>>, place: Place, request: &Request<'_>) -> Self {
-        let (member, started, client) = (Arc::clone(member), request.now, request.client);
+    pub(crate) fn new(member: Arc<Handle<T>>, place: Place, request: &Request<'_>) -> Self {
+        let (started, client) = (request.now, request.client);
         Self { member, started, client, answered_micros: None, place, ended: false }
     }
 
@@ -87,7 +87,6 @@ impl<T> Lease<T> {
         let (member, trial) = (&*self.member, self.place == Place::Trial);
         match outcome {
             Outcome::Success => {
-                member.ended.succeeded.fetch_add(1, Relaxed);
                 let took = || self.answered_micros.unwrap_or_else(|| micros(self.started, now));
                 member.add_latency(took, now);
             }
@@ -96,7 +95,7 @@ impl<T> Lease<T> {
             }
             _ => return self.fail(outcome, now),
         }
-        member.leave();
+        member.leave(outcome == Outcome::Success);
         if trial {
             member.end_trial(outcome == Outcome::Success);
         }
@@ -105,7 +104,7 @@ impl<T> Lease<T> {
     #[cold]
     fn fail(self, outcome: Outcome, now: Instant) {
         self.member.add_failure(outcome, self.client, self.place == Place::Trial, now);
-        self.member.leave();
+        self.member.leave(false);
     }
 }
 
@@ -117,7 +116,7 @@ impl<T> Drop for Lease<T> {
     fn drop(&mut self) {
         if !self.ended {
             self.member.ended.cancelled.fetch_add(1, Relaxed);
-            self.member.leave();
+            self.member.leave(false);
             if self.place == Place::Trial {
                 self.member.end_trial(false);
             }

@@ -40,6 +40,7 @@ mod ejection;
 mod entry;
 mod explain;
 mod group;
+mod handle;
 pub mod health;
 pub mod key;
 mod lease;

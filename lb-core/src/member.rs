@@ -27,20 +27,20 @@ const FAILURE_MICROS: u32 = 1_000_000;
 /// Latencies below are equal: noise decides nothing.
 const LEAST_MICROS: u32 = 100;
 
-/// What every pick writes comes first, apart from what picks only read.
-#[repr(C)]
+/// What picks write and look at comes first, in one cache line.
+#[repr(C, align(64))]
 pub(crate) struct Member<T> {
     pub(crate) door: Door,
-    pub(crate) ended: Ended,
     failures: Decaying,
     latency: Decaying,
     /// Whether a selector looks at latencies: else none are noted.
     pub(crate) has_latency: AtomicBool,
     pub(crate) mark: SlotMark,
+    epoch: Instant,
+    pub(crate) ended: Ended,
     pub(crate) id: BackendId,
     pub(crate) name: Box<str>,
     pub(crate) payload: T,
-    epoch: Instant,
     openings: Arc<CurrentOpenings>,
     home: Weak<Shared<T>>,
     policies: Mutex<Policies>,
@@ -50,7 +50,6 @@ pub(crate) struct Member<T> {
 #[derive(Debug, Default)]
 pub(crate) struct Ended {
     pub(crate) connected: AtomicU64,
-    pub(crate) succeeded: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) connect_failed: AtomicU64,
     pub(crate) cancelled: AtomicU64,
@@ -86,8 +85,8 @@ impl<T> Member<T> {
         Ok(place)
     }
 
-    pub(crate) fn leave(&self) {
-        if self.door.leave() {
+    pub(crate) fn leave(&self, success: bool) {
+        if self.door.leave(success) {
             self.refresh_opening();
         }
     }
@@ -131,7 +130,7 @@ impl<T> Member<T> {
         counter.fetch_add(1, Relaxed);
         self.failures.add(PARTS, MOST_FAILURES, self.millis(now));
         self.latency.peak(FAILURE_MICROS, self.millis(now));
-        let successes = self.ended.succeeded.load(Relaxed) + self.ended.connected.load(Relaxed);
+        let successes = self.door.successes() + self.ended.connected.load(Relaxed);
         let verdict = self.observe(&Evidence::Traffic(Traffic { outcome, client, successes, trial }), now);
         if trial && verdict.eject.is_none() && outcome.is_provokable() {
             return self.end_trial(true);

@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc, time::Instant};
 
 use crate::{
-    Backend, BackendId, Fit, Group, Lease, NoPick, Request, Selector, backend::Metric, member::Member,
+    Backend, BackendId, Fit, Group, Lease, NoPick, Request, Selector, backend::Metric, handle::Handles, member::Member,
     openings::Openings, rand::Rng,
 };
 
@@ -19,6 +19,8 @@ pub(crate) struct Slot<T> {
 /// All backends in order.
 pub(crate) struct Roster<T> {
     pub(crate) slots: Box<[Slot<T>]>,
+    /// By slot.
+    pub(crate) handles: Box<[Handles<T>]>,
     pub(crate) openings: Arc<Openings>,
     /// Sorted, to find a pinned backend.
     pub(crate) by_id: Box<[(BackendId, u32)]>,
@@ -101,9 +103,10 @@ impl<T: Send + Sync> Snapshot<T> {
 
     fn choose(&self, request: &Request<'_>, rng: &mut dyn Rng) -> Option<Lease<T>> {
         for _ in 0..LOST_RACES {
-            let member = &self.roster.slots.get(self.selector.pick(&self.roster, request, rng)?)?.member;
-            if let Ok(place) = member.enter(request.last_resort, false) {
-                return Some(Lease::new(member, place, request));
+            let at = self.selector.pick(&self.roster, request, rng)?;
+            let (slot, handles) = (self.roster.slots.get(at)?, self.roster.handles.get(at)?);
+            if let Ok(place) = slot.member.enter(request.last_resort, false) {
+                return Some(Lease::new(handles.mine(), place, request));
             }
         }
         None
@@ -111,14 +114,16 @@ impl<T: Send + Sync> Snapshot<T> {
 
     fn pick_pinned(&self, pin: BackendId, request: &Request<'_>) -> Result<Lease<T>, NoPick> {
         let found = self.roster.by_id.binary_search_by_key(&pin, |(id, _)| *id).ok();
-        let slot = found.and_then(|at| self.roster.slots.get(self.roster.by_id[at].1 as usize));
-        let slot = slot.filter(|slot| !request.tried.contains(slot.member.id)).ok_or(NoPick::PinGone)?;
+        let at = found.map(|found| self.roster.by_id[found].1 as usize);
+        let slot = at.and_then(|at| self.roster.slots.get(at).zip(self.roster.handles.get(at)));
+        let (slot, handles) =
+            slot.filter(|(slot, _)| !request.tried.contains(slot.member.id)).ok_or(NoPick::PinGone)?;
         let entered = match slot.member.enter(request.last_resort, true) {
             Err(Fit::Down) if self.is_nobody_up() => slot.member.enter(true, true),
             entered => entered,
         };
         match entered {
-            Ok(place) => Ok(Lease::new(&slot.member, place, request)),
+            Ok(place) => Ok(Lease::new(handles.mine(), place, request)),
             Err(Fit::Full) => Err(NoPick::AllFull),
             Err(_) => Err(NoPick::PinGone),
         }

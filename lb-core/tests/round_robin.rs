@@ -113,6 +113,27 @@ fn many_threads_at_once_share_exactly() {
 }
 
 #[test]
+fn many_threads_keep_proportions_while_some_are_full() {
+    let mut world = World::new(1);
+    let now = world.now();
+    let balancer = world.balancer(config("a b:::2 c:::4 d e"));
+    ["a", "c", "e"].iter().for_each(|full| balancer.set_limit(id(full), Some(0), now).unwrap());
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            let balancer = &balancer;
+            scope.spawn(move || {
+                let mut world = World::new(seed);
+                (0..30_000).for_each(|_| drop(balancer.pick(&Request::new(now), world.rng()).unwrap()));
+            });
+        }
+    });
+    let picked: Vec<u64> = balancer.stats().backends.iter().map(lb_core::BackendStats::picked).collect();
+    let [0, b, 0, d, 0] = picked[..] else { panic!("{picked:?}") };
+    assert_eq!(b + d, 120_000);
+    assert!((b as f64 / d as f64 - 2.0).abs() < 0.1, "{picked:?}");
+}
+
+#[test]
 fn a_backend_that_refuses_is_passed_and_the_others_alternate() {
     let mut scene = Scene::spec("a b c");
     let mut served = Vec::new();
