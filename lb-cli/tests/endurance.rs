@@ -1,5 +1,7 @@
 //! Long or heavy use of the real binary: what it must not lose, and what it must not keep.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::{
