@@ -1,18 +1,14 @@
 //! The state machine that ties the parts together.
 
-use std::{
-    fmt,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
-};
+use std::{fmt, sync::Arc, time::Instant};
 
 use crate::{
-    BackendConfig, BackendId, Config, Explanation, Lease, Request, Selector, Status,
+    BackendConfig, BackendId, Config, Event, EventKind, Explanation, Lease, Request, Selector, Status,
     control::Shared,
     entry::Entry,
     health::{Evidence, HealthPolicy, Verdict},
     rand::Rng,
-    stats::{BackendStats, Stats},
+    stats::{BackendStats, Counts, Stats},
 };
 
 /// Groups of backends with their selectors, limits, health and counts; `T` is what you keep for each backend: an
@@ -103,7 +99,7 @@ impl<T: Send + Sync> Balancer<T> {
     /// A balancer for this configuration; `make` gives each backend its payload.
     pub fn new(config: Config, now: Instant, rng: &mut dyn Rng, mut make: impl FnMut(&BackendConfig) -> T) -> Self {
         let shared = Shared::new(now, u64::from(rng.next_u32()));
-        shared.change(now, |control| control.adopt(config, true, &mut make));
+        shared.change(now, |control| control.adopt(config, now, true, &mut make));
         Self { shared }
     }
 
@@ -119,7 +115,7 @@ impl<T: Send + Sync> Balancer<T> {
     #[must_use]
     pub fn with_health_policy(self, policy: Box<dyn HealthPolicy>) -> Self {
         let now = self.shared.control().common.epoch;
-        self.shared.change(now, |control| control.set_policy(policy));
+        self.shared.change(now, |control| control.set_policy(policy, now));
         self
     }
 
@@ -134,7 +130,33 @@ impl<T: Send + Sync> Balancer<T> {
     /// Takes over another configuration at once. A backend whose id is in both keeps its payload and all its state; what
     /// people have ordered of it stays, unless the two configurations differ there.
     pub fn update(&self, config: Config, now: Instant, mut make: impl FnMut(&BackendConfig) -> T) -> Diff {
-        self.shared.change(now, |control| control.adopt(config, false, &mut make))
+        self.shared.change(now, |control| {
+            let diff = control.adopt(config, now, false, &mut make);
+            if diff != Diff::default() {
+                self.shared.record(now, || EventKind::from(diff.clone()));
+            }
+            diff
+        })
+    }
+
+    /// The configuration in force, with what people have ordered since through [`set_status`](Self::set_status),
+    /// [`enable`](Self::enable), [`set_weight`](Self::set_weight) and [`set_limit`](Self::set_limit): changed and given
+    /// to [`update`](Self::update), it changes nothing else.
+    /// ```
+    /// use lb_core::{BackendConfig, BackendId, sim};
+    /// let mut world = sim::World::new(1);
+    /// let balancer = world.balancer("alpha beta".parse()?);
+    /// balancer.set_limit(BackendId::new("beta", 0), Some(5), world.now())?;
+    /// let mut config = balancer.config();
+    /// config.groups[0].backends.push(BackendConfig::new("gamma"));
+    /// let diff = balancer.update(config, world.now(), |_| ());
+    /// assert!(diff.added == ["gamma"] && diff.changed.is_empty());
+    /// assert_eq!(balancer.config().to_string(), "alpha beta::5 gamma");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn config(&self) -> Config {
+        self.shared.control().config_in_force()
     }
 
     /// Puts into force what has changed and what has become due. Returns when to call it again, if nothing else changes.
@@ -142,8 +164,8 @@ impl<T: Send + Sync> Balancer<T> {
         self.shared.settle(now)
     }
 
-    /// Calls `call` whenever [`settle`](Self::settle) has work, from whatever thread caused it and perhaps
-    /// under the balancer's own lock: it must only leave word, and not call the balancer. The first call counts.
+    /// Calls `call` whenever [`settle`](Self::settle) has work or an event waits, from whatever thread caused it and
+    /// perhaps under the balancer's own lock: it must only leave word, and not call the balancer. The first call counts.
     pub fn on_change(&self, call: impl Fn() + Send + Sync + 'static) {
         self.shared.on_change(Box::new(call));
     }
@@ -153,8 +175,34 @@ impl<T: Send + Sync> Balancer<T> {
     /// # Errors
     /// When no configured backend has the id.
     pub fn observe(&self, id: BackendId, evidence: &Evidence, now: Instant) -> Result<Verdict, UnknownBackend> {
+        self.observe_because(id, evidence, evidence.reason(), now)
+    }
+
+    /// As [`observe`](Self::observe), with the reason that an [event](EventKind::Health) gives for what follows from it:
+    /// `no answer within 1s`, say.
+    ///
+    /// # Errors
+    /// When no configured backend has the id.
+    pub fn observe_because(
+        &self,
+        id: BackendId,
+        evidence: &Evidence,
+        reason: &str,
+        now: Instant,
+    ) -> Result<Verdict, UnknownBackend> {
         let member = self.shared.control().entry(id).map(|entry| Arc::clone(&entry.member));
-        Ok(member.ok_or(UnknownBackend(id))?.judge(evidence, now))
+        Ok(member.ok_or(UnknownBackend(id))?.judge(evidence, reason, now))
+    }
+
+    /// From now on changes are kept as events for [`take_events`](Self::take_events). Without this none is made.
+    pub fn record_events(&self) {
+        self.shared.journal.record();
+    }
+
+    /// The events since the last call, in order; each is handed out once. At most 1024 are kept; if there were more, the
+    /// last one [says](EventKind::Missed) how many. [`on_change`](Self::on_change) calls when the first one waits.
+    pub fn take_events(&self) -> Vec<Event> {
+        self.shared.journal.take()
     }
 
     /// What people order. Once it has returned, nobody is picked against it. Health stays as it is.
@@ -162,7 +210,7 @@ impl<T: Send + Sync> Balancer<T> {
     /// # Errors
     /// When no configured backend has the id.
     pub fn set_status(&self, id: BackendId, status: Status, now: Instant) -> Result<(), UnknownBackend> {
-        self.change_entry(id, now, |entry| entry.member.door.set_status(status))
+        self.change_entry(id, now, |entry| entry.set_status(status, now)).map(|_| ())
     }
 
     /// Enables a backend and forgets that it was silent or ejected (balance's `enable`).
@@ -171,9 +219,11 @@ impl<T: Send + Sync> Balancer<T> {
     /// When no configured backend has the id.
     pub fn enable(&self, id: BackendId, now: Instant) -> Result<(), UnknownBackend> {
         self.change_entry(id, now, |entry| {
+            let (evidence, member) = (Evidence::Enabled, Arc::clone(&entry.member));
             entry.readmit();
-            entry.member.door.set_status(Status::Enabled);
-            entry.member.observe(&Evidence::Enabled, now);
+            entry.set_status(Status::Enabled, now);
+            member.observe(&evidence, evidence.reason(), now);
+            member.tell_health(|| evidence.reason().to_owned(), now);
         })
     }
 
@@ -193,10 +243,33 @@ impl<T: Send + Sync> Balancer<T> {
         self.change_entry(id, now, |entry| entry.set_limit(limit))
     }
 
+    /// Counts a backend from 0 again (balance's `reset`). Requests in flight stay and are no picks since then; how it is
+    /// judged, and what was learned of it, stays too.
+    /// ```
+    /// use lb_core::{BackendId, Outcome, Request, sim};
+    /// let mut world = sim::World::new(1);
+    /// let balancer = world.balancer("alpha".parse()?);
+    /// let lease = balancer.pick(&Request::new(world.now()), world.rng())?;
+    /// balancer.reset_counters(BackendId::new("alpha", 0))?;
+    /// let alpha = &balancer.stats().backends[0];
+    /// assert_eq!((alpha.picked(), alpha.in_flight), (0, 1));
+    /// # drop(lease);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When no configured backend has the id.
+    pub fn reset_counters(&self, id: BackendId) -> Result<(), UnknownBackend> {
+        let mut control = self.shared.control();
+        let entry = control.entry(id).ok_or(UnknownBackend(id))?;
+        entry.before_reset = Counts::of(&entry.member);
+        Ok(())
+    }
+
     /// Where a request would go now, and why each other backend was passed over. It takes no place and no turn.
     #[must_use]
     pub fn explain(&self, request: &Request<'_>) -> Explanation {
-        let groups: Vec<usize> = self.shared.control().entries.iter().map(|entry| entry.group).collect();
+        let groups: Vec<usize> = self.shared.control().entries.iter().map(Entry::group).collect();
         Explanation::of(&self.shared.snapshot.load(), &groups, request)
     }
 
@@ -204,7 +277,7 @@ impl<T: Send + Sync> Balancer<T> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let control = self.shared.control();
-        Stats { backends: control.entries.iter().map(backend_stats).collect() }
+        Stats { backends: control.entries.iter().map(BackendStats::of).collect() }
     }
 
     /// The payloads of all configured backends, in order, for whoever keeps them fresh.
@@ -213,26 +286,13 @@ impl<T: Send + Sync> Balancer<T> {
         control.entries.iter().for_each(|entry| visit(entry.member.id, &entry.member.payload));
     }
 
-    fn change_entry(&self, id: BackendId, now: Instant, act: impl FnOnce(&mut Entry<T>)) -> Result<(), UnknownBackend> {
+    fn change_entry<R>(
+        &self,
+        id: BackendId,
+        now: Instant,
+        act: impl FnOnce(&mut Entry<T>) -> R,
+    ) -> Result<R, UnknownBackend> {
         self.shared.change(now, |control| control.entry(id).map(act)).ok_or(UnknownBackend(id))
-    }
-}
-
-fn backend_stats<T>(entry: &Entry<T>) -> BackendStats {
-    let (member, door) = (&*entry.member, entry.member.door.read());
-    BackendStats {
-        id: member.id,
-        name: member.name.to_string(),
-        group: entry.group,
-        status: door.status(),
-        health: door.health(),
-        weight: entry.weight,
-        limit: entry.limit,
-        in_flight: door.in_flight(),
-        succeeded: member.door.successes(),
-        failed: member.ended.failed.load(Relaxed),
-        connect_failed: member.ended.connect_failed.load(Relaxed),
-        cancelled: member.ended.cancelled.load(Relaxed),
     }
 }
 

@@ -14,8 +14,10 @@ use arc_swap::ArcSwap;
 use crate::{
     BackendConfig, BackendId, Config, Diff, Request, Selector, Start,
     entry::Entry,
+    event::EventKind,
     group::SubGroup,
     health::{HealthPolicy, Policies},
+    journal::Journal,
     member::{Common, Member},
     openings::{CurrentOpenings, Openings},
     selector::Failover,
@@ -30,6 +32,9 @@ pub(crate) struct Shared<T> {
     pub(crate) snapshot: ArcSwap<Snapshot<T>>,
     control: Mutex<Control<T>>,
     changed: AtomicBool,
+    /// A backend that people want empty has become so; nobody has been told yet.
+    emptied: AtomicBool,
+    pub(crate) journal: Journal,
     on_change: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -49,9 +54,17 @@ impl<T: Send + Sync> Shared<T> {
                 generation: 0,
                 published: None,
                 rates_since: now,
+                last_resort: false,
             };
             let snapshot = ArcSwap::from(control.build(now));
-            Self { snapshot, control: Mutex::new(control), changed: AtomicBool::new(false), on_change: OnceLock::new() }
+            Self {
+                snapshot,
+                control: Mutex::new(control),
+                changed: AtomicBool::default(),
+                emptied: AtomicBool::default(),
+                journal: Journal::default(),
+                on_change: OnceLock::new(),
+            }
         })
     }
 
@@ -69,10 +82,18 @@ impl<T: Send + Sync> Shared<T> {
         let snapshot = control.build(now);
         self.snapshot.store(Arc::clone(&snapshot));
         control.mark_slots(&snapshot);
+        control.note_drained(now);
+        let last_resort = snapshot.is_last_resort();
+        if last_resort != std::mem::replace(&mut control.last_resort, last_resort) {
+            self.record(now, || EventKind::LastResort { begun: last_resort });
+        }
     }
 
     pub(crate) fn settle(&self, now: Instant) -> Option<Instant> {
         let control = &mut *self.control();
+        if self.emptied.swap(false, SeqCst) {
+            control.note_drained(now);
+        }
         let due =
             control.end_ejections(now) | control.entries.iter().any(|entry| entry.is_ramp_due(now, control.ramp()));
         if due || self.changed.load(SeqCst) {
@@ -98,9 +119,26 @@ impl<T> Shared<T> {
     }
 
     pub(crate) fn mark_changed(&self) {
-        if !self.changed.swap(true, SeqCst)
-            && let Some(call) = self.on_change.get()
-        {
+        if !self.changed.swap(true, SeqCst) {
+            self.wake();
+        }
+    }
+
+    pub(crate) fn mark_emptied(&self) {
+        if !self.emptied.swap(true, SeqCst) {
+            self.wake();
+        }
+    }
+
+    /// Keeps an event for whoever takes them, if anybody does.
+    pub(crate) fn record(&self, at: Instant, kind: impl FnOnce() -> EventKind) {
+        if self.journal.is_recording() && self.journal.push(at, kind()) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(call) = self.on_change.get() {
             call();
         }
     }
@@ -121,31 +159,39 @@ pub(crate) struct Control<T> {
     published: Option<Instant>,
     /// Since when rates of failure are counted.
     pub(crate) rates_since: Instant,
+    /// Whether the published snapshot is one for the last resort.
+    last_resort: bool,
 }
 
 impl<T: Send + Sync> Control<T> {
     /// Takes over a configuration, keeping every member whose id is in both.
-    pub(crate) fn adopt(&mut self, config: Config, first: bool, make: &mut dyn FnMut(&BackendConfig) -> T) -> Diff {
+    pub(crate) fn adopt(
+        &mut self,
+        config: Config,
+        now: Instant,
+        first: bool,
+        make: &mut dyn FnMut(&BackendConfig) -> T,
+    ) -> Diff {
         let before: BTreeMap<BackendId, _> = self.config.backends().map(|(id, _, backend)| (id, backend)).collect();
         let entries = std::mem::take(&mut self.entries);
         let mut kept: BTreeMap<BackendId, Entry<T>> = entries.into_iter().map(|e| (e.member.id, e)).collect();
         let mut diff = Diff::default();
-        let was_in: BTreeMap<BackendId, usize> = kept.iter().map(|(id, entry)| (*id, entry.group)).collect();
+        let was_in: BTreeMap<BackendId, usize> = kept.iter().map(|(id, entry)| (*id, entry.group())).collect();
         for (id, group, backend) in config.backends() {
             let entry = if let Some(mut entry) = kept.remove(&id) {
-                if before.get(&id).is_some_and(|old| entry.follow(old, backend, group)) {
+                if before.get(&id).is_some_and(|old| entry.follow(old, backend, group, now)) {
                     diff.changed.push(backend.name.clone());
                 }
                 if self.policy.is_none() {
-                    entry.member.change_policies(|policies| policies.follow(&self.config, &config));
+                    entry.member.change_policies(|policies| policies.follow(&self.config, &config), now);
                 }
                 entry
             } else {
                 diff.added.push(backend.name.clone());
                 let policies = self.policies(&config);
                 let door = Entry::<T>::door(backend, policies.health());
-                let member = Member::new((id, &backend.name), door, policies, make(backend), &self.common);
-                Entry::new(member, group, backend, first)
+                let member = Member::new((id, &backend.name, group), door, policies, make(backend), &self.common);
+                Entry::new(member, backend, first)
             };
             self.entries.push(entry);
         }
@@ -160,6 +206,22 @@ impl<T: Send + Sync> Control<T> {
 
     pub(crate) fn entry(&mut self, id: BackendId) -> Option<&mut Entry<T>> {
         self.entries.iter_mut().find(|entry| entry.member.id == id)
+    }
+
+    /// The configuration, with what people have ordered since.
+    pub(crate) fn config_in_force(&self) -> Config {
+        let mut config = self.config.clone();
+        let backends = config.groups.iter_mut().flat_map(|group| &mut group.backends);
+        for (backend, entry) in backends.zip(&self.entries) {
+            backend.status = entry.member.door.read().status();
+            (backend.weight, backend.limit) = (entry.weight, entry.limit);
+        }
+        config
+    }
+
+    /// Tells of backends that people want empty and that have become so.
+    pub(crate) fn note_drained(&self, now: Instant) {
+        self.entries.iter().for_each(|entry| entry.note_drained(now));
     }
 
     fn policies(&self, config: &Config) -> Policies {
@@ -188,9 +250,9 @@ impl<T: Send + Sync> Control<T> {
         self.custom = Some(selector.rebuild(&nothing, &Request::new(now)).into());
     }
 
-    pub(crate) fn set_policy(&mut self, policy: Box<dyn HealthPolicy>) {
+    pub(crate) fn set_policy(&mut self, policy: Box<dyn HealthPolicy>, now: Instant) {
         for entry in &self.entries {
-            entry.member.change_policies(|policies| *policies = Policies::custom(&*policy));
+            entry.member.change_policies(|policies| *policies = Policies::custom(&*policy), now);
         }
         self.policy = Some(policy);
     }
@@ -237,14 +299,14 @@ impl<T: Send + Sync> Control<T> {
         let has_latency = self.custom.is_some() || self.config.groups.iter().any(|group| group.selector.sees_latency());
         for entry in &self.entries {
             entry.member.has_latency.store(has_latency, Relaxed);
-            let by_weight = self.custom.is_some() || self.parts.get(entry.group).is_some_and(|p| p.ramps_weight());
+            let by_weight = self.custom.is_some() || self.parts.get(entry.group()).is_some_and(|p| p.ramps_weight());
             entry.apply_limit(now, ramp.filter(|_| !by_weight));
-            if let Some(group) = ramping.get_mut(entry.group) {
+            if let Some(group) = ramping.get_mut(entry.group()) {
                 *group |= by_weight && entry.is_ramping();
             }
         }
         let slot = |entry: &Entry<T>| {
-            let in_tenths = ramping.get(entry.group).is_some_and(|ramping| *ramping);
+            let in_tenths = ramping.get(entry.group()).is_some_and(|ramping| *ramping);
             let steps = if in_tenths { entry.steps(now, ramp) } else { 1 };
             Slot { member: Arc::clone(&entry.member), weight: u32::from(entry.weight) * steps }
         };

@@ -99,14 +99,14 @@ impl Door {
         }
     }
 
-    /// Gives the place back, and counts a success. Returns whether the door was full until now.
-    pub(crate) fn leave(&self, success: bool) -> bool {
+    /// Gives the place back, and counts a success. Returns how it was until now.
+    pub(crate) fn leave(&self, success: bool) -> Reading {
         let counted = u64::from(success) << SUCCESSES_AT;
         let before = Reading(self.word.fetch_add(counted.wrapping_sub(1), AcqRel));
         if success && before.successes() % HALF == HALF - 1 {
             self.halves.fetch_add(1, Relaxed);
         }
-        before.is_full()
+        before
     }
 
     /// How many left with success.
@@ -129,13 +129,14 @@ impl Door {
         self.change(|word| word & !(COUNT << LIMIT_AT) | limit << LIMIT_AT);
     }
 
-    pub(crate) fn set_status(&self, status: Status) {
+    /// Returns how it was before.
+    pub(crate) fn set_status(&self, status: Status) -> Reading {
         let bit = match status {
             Status::Enabled => 0,
             Status::Draining => DRAINING,
             Status::Disabled => DISABLED,
         };
-        self.change(|word| word & !(DRAINING | DISABLED) | bit);
+        self.change(|word| word & !(DRAINING | DISABLED) | bit)
     }
 
     pub(crate) fn set_weightless(&self, weightless: bool) {
@@ -186,6 +187,16 @@ impl Reading {
     /// Modulo two halves.
     fn successes(self) -> u64 {
         self.0 >> SUCCESSES_AT
+    }
+
+    /// Whether one who leaves now has more to do: the door was full, or people want it empty.
+    pub(crate) fn is_watched(self) -> bool {
+        self.is_full() || self.is_ordered_empty()
+    }
+
+    /// Whether people want what runs there to be the last.
+    pub(crate) fn is_ordered_empty(self) -> bool {
+        self.0 & (DRAINING | DISABLED) != 0
     }
 
     pub(crate) fn limit(self) -> Option<u32> {
@@ -313,7 +324,7 @@ mod tests {
         assert_eq!(door.enter(false, false), Err(Fit::Full));
         door.leave(false);
         assert_eq!(door.enter(false, false), Err(Fit::Full), "one is still inside");
-        assert!(door.leave(true));
+        assert!(door.leave(true).is_full());
         assert_eq!(door.enter(false, false), Ok(Place::Last));
     }
 

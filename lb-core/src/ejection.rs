@@ -17,10 +17,17 @@ const RATE_MARGIN: f64 = 0.1;
 /// So many requests at the others say how often a request fails there.
 const MANY: u64 = 5;
 
+/// A policy wishes a backend set aside; or its trial went wrong, and it is out already.
+#[derive(Clone, Copy)]
+pub(crate) struct Plea<'a> {
+    pub(crate) wish: Option<Ejection>,
+    pub(crate) trial: bool,
+    pub(crate) reason: &'a str,
+}
+
 impl<T> Shared<T> {
-    /// A policy wishes a backend set aside; or its trial went wrong, and it is out already.
-    pub(crate) fn eject(&self, id: BackendId, wish: Option<Ejection>, trial: bool, now: Instant) {
-        if self.control().eject(id, wish, trial, now) {
+    pub(crate) fn eject(&self, id: BackendId, plea: Plea<'_>, now: Instant) {
+        if self.control().eject(id, plea, now) {
             self.mark_changed();
         }
     }
@@ -28,7 +35,8 @@ impl<T> Shared<T> {
 
 impl<T> Control<T> {
     /// Sets a backend aside if its group can spare it. Returns whether it did.
-    fn eject(&mut self, id: BackendId, wish: Option<Ejection>, trial: bool, now: Instant) -> bool {
+    fn eject(&mut self, id: BackendId, plea: Plea<'_>, now: Instant) -> bool {
+        let Plea { wish, trial, reason } = plea;
         let Some(at) = self.entries.iter().position(|entry| entry.member.id == id) else { return false };
         let out = self.entries[at].is_ejected();
         let granted = |wish: &Ejection| !out && self.can_spare(at) && (!wish.only_outliers || self.is_outlier(at));
@@ -41,14 +49,16 @@ impl<T> Control<T> {
             }
         };
         self.begin_window(now);
-        self.entries[at].eject(now.checked_add(period));
-        self.entries[at].member.observe(&Evidence::Ejected, now);
+        let (entry, until) = (&mut self.entries[at], now.checked_add(period));
+        entry.eject(until);
+        entry.tell_ejection(reason, until.map(|_| period), trial, now);
+        entry.member.observe(&Evidence::Ejected, reason, now);
         true
     }
 
     /// Whether another backend of the group is up, and the cap holds once this one is gone.
     fn can_spare(&self, at: usize) -> bool {
-        let peers = || self.entries.iter().filter(|peer| peer.group == self.entries[at].group);
+        let peers = || self.entries.iter().filter(|peer| peer.group() == self.entries[at].group());
         let is_other = |peer: &Entry<T>| peer.member.id != self.entries[at].member.id;
         // One that is half-open has yet to show that it is back.
         let others_up = peers().any(|peer| is_other(peer) && peer.is_up() && !peer.is_ejected());
@@ -59,8 +69,8 @@ impl<T> Control<T> {
 
     /// Whether it fails clearly more often than the rest of its group has of late.
     fn is_outlier(&self, at: usize) -> bool {
-        let group = self.entries[at].group;
-        let peers = self.entries.iter().enumerate().filter(|(_, peer)| peer.group == group);
+        let group = self.entries[at].group();
+        let peers = self.entries.iter().enumerate().filter(|(_, peer)| peer.group() == group);
         let (mut own, mut others) = (Rate::default(), Rate::default());
         peers.for_each(|(index, peer)| if index == at { &mut own } else { &mut others }.add(peer.recent()));
         let Some((own, others)) = own.failing(1).zip(others.failing(MANY)) else { return false };

@@ -1,16 +1,21 @@
 //! One backend as the control side keeps it: what people set, its slow start, its ejection.
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::Ordering::{Relaxed, SeqCst},
+    },
     time::{Duration, Instant},
 };
 
 use crate::{
-    BackendConfig,
+    BackendConfig, Status,
     door::{Door, Ejection},
+    event::EventKind,
     handle::Handles,
     health::{Evidence, Health},
     member::Member,
+    stats::Counts,
 };
 
 /// Steps of a slow start.
@@ -19,7 +24,6 @@ const STEPS: u32 = 10;
 pub(crate) struct Entry<T> {
     pub(crate) member: Arc<Member<T>>,
     pub(crate) handles: Handles<T>,
-    pub(crate) group: usize,
     pub(crate) weight: u16,
     pub(crate) limit: Option<u32>,
     ramp: Option<Ramp>,
@@ -29,6 +33,8 @@ pub(crate) struct Entry<T> {
     was_up: bool,
     /// What had ended when the window before this one began, and when this one did.
     windows: [Rate; 2],
+    /// What had been counted when people last reset the counters.
+    pub(crate) before_reset: Counts,
 }
 
 /// A slow start, and the step that is in force.
@@ -64,26 +70,55 @@ impl<T> Entry<T> {
     }
 
     /// `first`: with the whole fleet, so that a slow start would change nothing.
-    pub(crate) fn new(member: Member<T>, group: usize, backend: &BackendConfig, first: bool) -> Self {
+    pub(crate) fn new(member: Member<T>, backend: &BackendConfig, first: bool) -> Self {
         let was_up = first && member.door.read().is_up(false);
         let (weight, limit, member) = (backend.weight, backend.limit, Arc::new(member));
         let (handles, windows) = (Handles::new(&member), [Rate::default(); 2]);
-        Self { member, handles, group, weight, limit, ramp: None, ejected_until: None, ejected: false, was_up, windows }
+        let (ramp, ejected_until, ejected, before_reset) = (None, None, false, Counts::default());
+        Self { member, handles, weight, limit, ramp, ejected_until, ejected, was_up, windows, before_reset }
     }
 
-    /// Follows the configuration where that has changed; what people set elsewhere stays. Returns whether it has.
-    pub(crate) fn follow(&mut self, old: &BackendConfig, new: &BackendConfig, group: usize) -> bool {
-        let moved = std::mem::replace(&mut self.group, group) != group;
-        if old.weight != new.weight {
+    pub(crate) fn group(&self) -> usize {
+        self.member.group.load(Relaxed)
+    }
+
+    /// Follows the configuration where that has changed; what people set elsewhere stays. Returns whether anything is
+    /// other than it was: a configuration that says what people had set already changes nothing.
+    pub(crate) fn follow(&mut self, old: &BackendConfig, new: &BackendConfig, group: usize, now: Instant) -> bool {
+        let moved = self.member.group.swap(group, Relaxed) != group;
+        let reweighted = old.weight != new.weight && self.weight != new.weight;
+        if reweighted {
             self.set_weight(new.weight);
         }
-        if old.limit != new.limit {
+        let resized = old.limit != new.limit && self.limit != new.limit;
+        if resized {
             self.set_limit(new.limit);
         }
-        if old.status != new.status {
-            self.member.door.set_status(new.status);
+        let ordered = old.status != new.status && self.set_status(new.status, now);
+        moved || reweighted || resized || ordered
+    }
+
+    /// Returns whether it was another.
+    pub(crate) fn set_status(&mut self, status: Status, now: Instant) -> bool {
+        // Before the door, so that whoever leaves under the new order does not take the word about the old one for it.
+        let drained = self.member.drained.swap(false, SeqCst);
+        let before = self.member.door.set_status(status);
+        let stays_drained = drained && status != Status::Enabled && before.in_flight() == 0;
+        self.member.drained.store(stays_drained, SeqCst);
+        let from = before.status();
+        if from != status {
+            self.member.record(now, |backend| EventKind::Status { backend, from, to: status });
         }
-        moved || old != new
+        from != status
+    }
+
+    /// Tells once that nothing runs any more where people want that.
+    pub(crate) fn note_drained(&self, now: Instant) {
+        let door = self.member.door.read();
+        let drained = door.is_ordered_empty() && door.in_flight() == 0;
+        if drained && !self.member.drained.swap(true, SeqCst) {
+            self.member.record(now, |backend| EventKind::Drained { backend });
+        }
     }
 
     pub(crate) fn set_weight(&mut self, weight: u16) {
@@ -112,6 +147,17 @@ impl<T> Entry<T> {
         (self.ejected_until, self.ejected) = (until, true);
     }
 
+    /// Records the ejection; `period` nothing: until it is enabled.
+    pub(crate) fn tell_ejection(&self, reason: &str, period: Option<Duration>, trial: bool, now: Instant) {
+        let time = period.map_or_else(|| "until it is enabled".to_owned(), |period| format!("for {period:?}"));
+        if !trial {
+            return self.member.tell_health(|| format!("{reason}, {time}"), now);
+        }
+        let health = self.member.door.read().health();
+        let reason = || format!("tried again: {reason}, {time}");
+        self.member.record(now, |backend| EventKind::Health { backend, from: health, to: health, reason: reason() });
+    }
+
     /// Half-opens the door when the period is over. Returns whether it was.
     pub(crate) fn end_ejection(&mut self, now: Instant) -> bool {
         let over = self.ejected_until.is_some_and(|until| until <= now);
@@ -134,7 +180,8 @@ impl<T> Entry<T> {
         let door = self.member.door.read();
         if self.ejected && door.ejection() == Ejection::In {
             self.ejected = false;
-            self.member.observe(&Evidence::Readmitted, now);
+            self.member.tell_health(|| Evidence::Readmitted.reason().to_owned(), now);
+            self.member.observe(&Evidence::Readmitted, Evidence::Readmitted.reason(), now);
         }
         // A half-open backend has its one request and no share.
         let is_up = self.is_up() && door.ejection() == Ejection::In;

@@ -81,6 +81,26 @@ impl<T> Lease<T> {
         }
     }
 
+    /// Counts bytes that went to the backend, and from it to the client; as often as you like, best in large sums.
+    /// ```
+    /// use lb_core::{Request, sim};
+    /// let mut world = sim::World::new(1);
+    /// let balancer = world.balancer("alpha".parse()?);
+    /// balancer.pick(&Request::new(world.now()), world.rng())?.add_bytes(120, 64_000);
+    /// let alpha = &balancer.stats().backends[0];
+    /// assert_eq!((alpha.to_backend_bytes, alpha.to_client_bytes), (120, 64_000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn add_bytes(&self, to_backend: u64, to_client: u64) {
+        let carried = &self.member.carried;
+        carried.to_backend_bytes.fetch_add(to_backend, Relaxed);
+        carried.to_client_bytes.fetch_add(to_client, Relaxed);
+    }
+
+    pub(crate) fn count_last_resort(&self) {
+        self.member.carried.last_resort.fetch_add(1, Relaxed);
+    }
+
     /// Says how it went and gives the place back.
     pub fn finish(mut self, outcome: Outcome, now: Instant) {
         self.ended = true;

@@ -38,10 +38,12 @@ mod decay;
 mod door;
 mod ejection;
 mod entry;
+mod event;
 mod explain;
 mod group;
 mod handle;
 pub mod health;
+mod journal;
 pub mod key;
 mod lease;
 mod member;
@@ -61,6 +63,7 @@ pub use self::{
     backend::{Backend, BackendId, Fit},
     balancer::{Balancer, Diff, NoPick, UnknownBackend},
     config::{BackendConfig, Config, GroupConfig, SelectorKind, Start, UnknownSelector},
+    event::{Event, EventKind, Subject},
     explain::{Considered, Explanation, Reason},
     group::Group,
     health::{Cause, Health, HealthPolicy},

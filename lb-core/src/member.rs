@@ -3,17 +3,19 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     },
     time::Instant,
 };
 
 use crate::{
-    BackendId, Fit, Outcome,
+    BackendId, Fit, Health, Outcome,
     backend::Metric,
     control::Shared,
     decay::Decaying,
-    door::{Door, Ejection, Place},
+    door::{Door, Ejection, Place, Reading},
+    ejection::Plea,
+    event::{EventKind, Subject},
     health::{Evidence, Policies, Traffic, Verdict},
     openings::{CurrentOpenings, SlotMark},
 };
@@ -43,7 +45,28 @@ pub(crate) struct Member<T> {
     pub(crate) payload: T,
     openings: Arc<CurrentOpenings>,
     home: Weak<Shared<T>>,
-    policies: Mutex<Policies>,
+    judges: Mutex<Judges>,
+    /// The number of its group, from 0.
+    pub(crate) group: AtomicUsize,
+    /// Whether it was told that nothing runs there any more, since people last wanted that.
+    pub(crate) drained: AtomicBool,
+    pub(crate) carried: Carried,
+}
+
+/// Who judges it, and the health that was told of it last.
+struct Judges {
+    policies: Policies,
+    told: Health,
+}
+
+/// Counts that no pick looks at, in a cache line of their own: relays write them while others pick.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct Carried {
+    pub(crate) to_backend_bytes: AtomicU64,
+    pub(crate) to_client_bytes: AtomicU64,
+    /// Picks made at last resort.
+    pub(crate) last_resort: AtomicU64,
 }
 
 /// How many requests ended which way, and how many have only got as far as a connection.
@@ -64,16 +87,32 @@ pub(crate) struct Common<T> {
 
 impl<T> Member<T> {
     pub(crate) fn new(
-        (id, name): (BackendId, &str),
+        (id, name, group): (BackendId, &str, usize),
         door: Door,
         policies: Policies,
         payload: T,
         common: &Common<T>,
     ) -> Self {
         let (epoch, openings, home) = (common.epoch, Arc::clone(&common.openings), Weak::clone(&common.home));
-        let (ended, failures, latency, has_latency, mark) = Default::default();
-        let (name, policies) = (name.into(), Mutex::new(policies));
-        Self { door, ended, failures, latency, has_latency, mark, id, name, payload, epoch, openings, home, policies }
+        let (told, drained) = (door.read().health(), door.read().is_ordered_empty().into());
+        Self {
+            door,
+            failures: Decaying::default(),
+            latency: Decaying::default(),
+            has_latency: AtomicBool::default(),
+            mark: SlotMark::default(),
+            epoch,
+            ended: Ended::default(),
+            id,
+            name: name.into(),
+            payload,
+            openings,
+            home,
+            judges: Mutex::new(Judges { policies, told }),
+            group: group.into(),
+            drained,
+            carried: Carried::default(),
+        }
     }
 
     /// Takes a place. When it was the last one, the bitmap learns it.
@@ -86,8 +125,21 @@ impl<T> Member<T> {
     }
 
     pub(crate) fn leave(&self, success: bool) {
-        if self.door.leave(success) {
+        let before = self.door.leave(success);
+        if before.is_watched() {
             self.refresh_opening();
+            self.note_last_to_leave(before);
+        }
+    }
+
+    /// Leaves word when nothing runs any more where people want that; whoever settles knows the time and tells it.
+    fn note_last_to_leave(&self, before: Reading) {
+        if before.is_ordered_empty()
+            && before.in_flight() == 1
+            && !self.drained.load(SeqCst)
+            && let Some(home) = self.home.upgrade()
+        {
+            home.mark_emptied();
         }
     }
 
@@ -115,10 +167,10 @@ impl<T> Member<T> {
     }
 
     /// Evidence from outside: a wish to eject that follows from it is granted or not, as for traffic.
-    pub(crate) fn judge(&self, evidence: &Evidence, now: Instant) -> Verdict {
-        let verdict = self.observe(evidence, now);
+    pub(crate) fn judge(&self, evidence: &Evidence, reason: &str, now: Instant) -> Verdict {
+        let verdict = self.observe(evidence, reason, now);
         if let Some(home) = self.home.upgrade().filter(|_| verdict.eject.is_some()) {
-            home.eject(self.id, verdict.eject, false, now);
+            home.eject(self.id, Plea { wish: verdict.eject, trial: false, reason }, now);
         }
         verdict
     }
@@ -131,7 +183,8 @@ impl<T> Member<T> {
         self.failures.add(PARTS, MOST_FAILURES, self.millis(now));
         self.latency.peak(FAILURE_MICROS, self.millis(now));
         let successes = self.door.successes() + self.ended.connected.load(Relaxed);
-        let verdict = self.observe(&Evidence::Traffic(Traffic { outcome, client, successes, trial }), now);
+        let (traffic, reason) = (Traffic { outcome, client, successes, trial }, outcome.reason());
+        let verdict = self.observe(&Evidence::Traffic(traffic), reason, now);
         if trial && verdict.eject.is_none() && outcome.is_provokable() {
             return self.end_trial(true);
         }
@@ -141,7 +194,7 @@ impl<T> Member<T> {
         if (trial || verdict.eject.is_some())
             && let Some(home) = self.home.upgrade()
         {
-            home.eject(self.id, verdict.eject, trial, now);
+            home.eject(self.id, Plea { wish: verdict.eject, trial, reason }, now);
         }
     }
 
@@ -154,23 +207,46 @@ impl<T> Member<T> {
     }
 
     /// Puts evidence before the policy and makes the change of health that it asks for.
-    pub(crate) fn observe(&self, evidence: &Evidence, now: Instant) -> Verdict {
-        let mut policies = self.policies();
-        let verdict = policies.observe(evidence, now);
+    pub(crate) fn observe(&self, evidence: &Evidence, reason: &str, now: Instant) -> Verdict {
+        let mut judges = self.judges();
+        let verdict = judges.policies.observe(evidence, now);
         if let Some(health) = verdict.health {
-            // Under the lock, so that of two changes the later one stays.
+            // Under the lock, so that of two changes the later one stays, and is told later.
             self.door.set_health(health);
-            drop(policies);
+            self.tell(&mut judges, || reason.to_owned(), now);
+            drop(judges);
             self.changed();
         }
         verdict
     }
 
     /// Changes how it is judged; its health is what they make of it. The next snapshot must follow.
-    pub(crate) fn change_policies(&self, change: impl FnOnce(&mut Policies)) {
-        let mut policies = self.policies();
-        change(&mut policies);
-        self.door.set_health(policies.health());
+    pub(crate) fn change_policies(&self, change: impl FnOnce(&mut Policies), now: Instant) {
+        let mut judges = self.judges();
+        change(&mut judges.policies);
+        self.door.set_health(judges.policies.health());
+        self.tell(&mut judges, || "judged by other rules".to_owned(), now);
+    }
+
+    /// Records its health where that is not what was told last, as after an ejection.
+    pub(crate) fn tell_health(&self, reason: impl FnOnce() -> String, now: Instant) {
+        self.tell(&mut self.judges(), reason, now);
+    }
+
+    fn tell(&self, judges: &mut Judges, reason: impl FnOnce() -> String, now: Instant) {
+        let door = self.door.read();
+        let (from, to) = (std::mem::replace(&mut judges.told, door.health()), door.health());
+        if from != to && !door.is_removed() {
+            self.record(now, |backend| EventKind::Health { backend, from, to, reason: reason() });
+        }
+    }
+
+    /// Records what happened to it, if anybody wants to know.
+    pub(crate) fn record(&self, now: Instant, kind: impl FnOnce(Subject) -> EventKind) {
+        if let Some(home) = self.home.upgrade() {
+            let subject = || Subject { id: self.id, name: self.name.to_string(), group: self.group.load(Relaxed) };
+            home.record(now, || kind(subject()));
+        }
     }
 
     fn changed(&self) {
@@ -181,8 +257,8 @@ impl<T> Member<T> {
     }
 
     /// A policy that panicked has said nothing; the next evidence finds it as it is.
-    fn policies(&self) -> MutexGuard<'_, Policies> {
-        self.policies.lock().unwrap_or_else(PoisonError::into_inner)
+    fn judges(&self) -> MutexGuard<'_, Judges> {
+        self.judges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn millis(&self, now: Instant) -> u32 {

@@ -29,6 +29,18 @@ impl Outcome {
         !matches!(self, Self::Success | Self::Cancelled)
     }
 
+    /// What it says against or for the backend, in a log.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Success => "request went well",
+            Self::ConnectFailed => "connect failed",
+            Self::ServerError => "answered with a server error",
+            Self::Broken => "broke off before its answer",
+            Self::TimedOut => "no answer in time",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Whether a single bad request may have caused it: then it ejects only where that is switched on.
     #[must_use]
     pub fn is_provokable(self) -> bool {

@@ -85,7 +85,7 @@ impl<T: Send + Sync> Snapshot<T> {
             return self.pick_pinned(pin, request);
         }
         if self.nobody_up && !self.roster.openings.any() {
-            return self.choose(&request.at_last_resort(), rng).ok_or_else(|| self.why_not(request));
+            return self.choose_at_last_resort(request, rng).ok_or_else(|| self.why_not(request));
         }
         if let Some(lease) = self.choose(request, rng) {
             return Ok(lease);
@@ -96,8 +96,7 @@ impl<T: Send + Sync> Snapshot<T> {
         {
             return Ok(lease);
         }
-        let last = request.at_last_resort();
-        let lease = if self.is_nobody_up() { self.choose(&last, rng) } else { None };
+        let lease = if self.is_nobody_up() { self.choose_at_last_resort(request, rng) } else { None };
         lease.ok_or_else(|| self.why_not(request))
     }
 
@@ -112,18 +111,29 @@ impl<T: Send + Sync> Snapshot<T> {
         None
     }
 
+    #[cold]
+    fn choose_at_last_resort(&self, request: &Request<'_>, rng: &mut dyn Rng) -> Option<Lease<T>> {
+        let lease = self.choose(&request.at_last_resort(), rng)?;
+        lease.count_last_resort();
+        Some(lease)
+    }
+
     fn pick_pinned(&self, pin: BackendId, request: &Request<'_>) -> Result<Lease<T>, NoPick> {
         let found = self.roster.by_id.binary_search_by_key(&pin, |(id, _)| *id).ok();
         let at = found.map(|found| self.roster.by_id[found].1 as usize);
         let slot = at.and_then(|at| self.roster.slots.get(at).zip(self.roster.handles.get(at)));
         let (slot, handles) =
             slot.filter(|(slot, _)| !request.tried.contains(slot.member.id)).ok_or(NoPick::PinGone)?;
-        let entered = match slot.member.enter(request.last_resort, true) {
-            Err(Fit::Down) if self.is_nobody_up() => slot.member.enter(true, true),
+        let enter = |last_resort: bool| {
+            let place = slot.member.enter(last_resort, true)?;
+            Ok(Lease::new(handles.mine(), place, request))
+        };
+        let entered = match enter(request.last_resort) {
+            Err(Fit::Down) if self.is_nobody_up() => enter(true).inspect(Lease::count_last_resort),
             entered => entered,
         };
         match entered {
-            Ok(place) => Ok(Lease::new(handles.mine(), place, request)),
+            Ok(lease) => Ok(lease),
             Err(Fit::Full) => Err(NoPick::AllFull),
             Err(_) => Err(NoPick::PinGone),
         }
@@ -139,6 +149,12 @@ impl<T: Send + Sync> Snapshot<T> {
     pub(crate) fn is_nobody_up(&self) -> bool {
         let mut readings = self.roster.slots.iter().map(|slot| slot.member.door.read());
         !readings.any(|reading| reading.is_ordered_in() && reading.is_up(false))
+    }
+
+    /// Whether nobody was up when it was made, and some may be tried anyway: those that are only silent or ejected.
+    pub(crate) fn is_last_resort(&self) -> bool {
+        let mut readings = self.roster.slots.iter().map(|slot| slot.member.door.read());
+        self.nobody_up && readings.any(|reading| reading.is_ordered_in() && reading.is_up(true))
     }
 
     /// Why there was no pick, from what the doors say now.

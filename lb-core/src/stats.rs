@@ -1,6 +1,8 @@
 //! Counters and gauges, as plain numbers.
 
-use crate::{BackendId, Status, health::Health};
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::{BackendId, Status, entry::Entry, health::Health, member::Member};
 
 /// What a balancer has counted.
 /// ```
@@ -20,7 +22,8 @@ pub struct Stats {
     pub backends: Vec<BackendStats>,
 }
 
-/// What was counted at one backend since it was configured.
+/// What was counted at one backend since it was configured, or since its counters were
+/// [reset](crate::Balancer::reset_counters).
 /// ```
 /// # let mut world = lb_core::sim::World::new(1);
 /// # let balancer = world.balancer("alpha".parse()?);
@@ -55,12 +58,75 @@ pub struct BackendStats {
     pub connect_failed: u64,
     /// Requests of which nobody knows how they went.
     pub cancelled: u64,
+    /// Bytes that went from clients to it, as [leases](crate::Lease::add_bytes) said.
+    pub to_backend_bytes: u64,
+    /// Bytes that came from it and went to clients.
+    pub to_client_bytes: u64,
+    /// Picks made at last resort, because no backend was up.
+    pub last_resort: u64,
+    /// Requests that were in flight when its counters were reset: they count when they end, and not as picked since.
+    pub in_flight_at_reset: u32,
 }
 
 impl BackendStats {
     /// How often it was picked.
     #[must_use]
     pub fn picked(&self) -> u64 {
-        self.succeeded + self.failed + self.connect_failed + self.cancelled + u64::from(self.in_flight)
+        let ended = self.succeeded + self.failed + self.connect_failed + self.cancelled;
+        (ended + u64::from(self.in_flight)).saturating_sub(u64::from(self.in_flight_at_reset))
+    }
+
+    pub(crate) fn of<T>(entry: &Entry<T>) -> Self {
+        let (member, door) = (&*entry.member, entry.member.door.read());
+        let (all, before) = (Counts::of(member), &entry.before_reset);
+        // Counters are read one by one while others write them: a difference may be off by one and is never below 0.
+        let since = |count: fn(&Counts) -> u64| count(&all).saturating_sub(count(before));
+        Self {
+            id: member.id,
+            name: member.name.to_string(),
+            group: entry.group(),
+            status: door.status(),
+            health: door.health(),
+            weight: entry.weight,
+            limit: entry.limit,
+            in_flight: door.in_flight(),
+            succeeded: since(|counts| counts.succeeded),
+            failed: since(|counts| counts.failed),
+            connect_failed: since(|counts| counts.connect_failed),
+            cancelled: since(|counts| counts.cancelled),
+            to_backend_bytes: since(|counts| counts.to_backend_bytes),
+            to_client_bytes: since(|counts| counts.to_client_bytes),
+            last_resort: since(|counts| counts.last_resort),
+            in_flight_at_reset: before.in_flight,
+        }
+    }
+}
+
+/// All that a member has counted, as it never goes back: judges count on that, whatever people reset.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    succeeded: u64,
+    failed: u64,
+    connect_failed: u64,
+    cancelled: u64,
+    to_backend_bytes: u64,
+    to_client_bytes: u64,
+    last_resort: u64,
+    in_flight: u32,
+}
+
+impl Counts {
+    pub(crate) fn of<T>(member: &Member<T>) -> Self {
+        let (ended, carried) = (&member.ended, &member.carried);
+        Self {
+            in_flight: member.door.read().in_flight(),
+            succeeded: member.door.successes(),
+            failed: ended.failed.load(Relaxed),
+            connect_failed: ended.connect_failed.load(Relaxed),
+            cancelled: ended.cancelled.load(Relaxed),
+            to_backend_bytes: carried.to_backend_bytes.load(Relaxed),
+            to_client_bytes: carried.to_client_bytes.load(Relaxed),
+            last_resort: carried.last_resort.load(Relaxed),
+        }
     }
 }

@@ -86,6 +86,21 @@ pub enum Evidence {
     Enabled,
 }
 
+impl Evidence {
+    /// In a log, when nobody knows better.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Probe(Probe::Passed) => "probe passed",
+            Self::Probe(Probe::Failed) => "probe failed",
+            Self::Probe(Probe::SaidDown) => "its answer to a probe",
+            Self::Traffic(traffic) => traffic.outcome.reason(),
+            Self::Ejected => "ejected",
+            Self::Readmitted => "tried again with success",
+            Self::Enabled => "enabled by hand",
+        }
+    }
+}
+
 /// How a probe ended.
 /// ```
 /// use lb_core::health::Probe;
