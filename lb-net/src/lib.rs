@@ -25,6 +25,6 @@ pub mod sys;
 #[cfg(feature = "tcp")]
 pub mod tcp;
 
-pub use driver::drive;
+pub use driver::{drive, drive_with};
 #[cfg(feature = "tcp")]
 pub use tcp::TcpProxy;
