@@ -127,13 +127,15 @@ impl<T> Member<T> {
     pub(crate) fn leave(&self, success: bool) {
         let before = self.door.leave(success);
         if before.is_watched() {
-            self.refresh_opening();
-            self.note_last_to_leave(before);
+            self.left(before);
         }
     }
 
-    /// Leaves word when nothing runs any more where people want that; whoever settles knows the time and tells it.
-    fn note_last_to_leave(&self, before: Reading) {
+    /// The bitmap learns that there is room. When nothing runs any more where people want that, it leaves word: whoever
+    /// settles knows the time and tells it. Not inlined, because most have no part in it.
+    #[inline(never)]
+    fn left(&self, before: Reading) {
+        self.refresh_opening();
         if before.is_ordered_empty()
             && before.in_flight() == 1
             && !self.drained.load(SeqCst)
