@@ -1,8 +1,19 @@
 //! Names to addresses, with the system's resolver: host names, numbers, and services from `/etc/services`.
 
-use std::{io, net::SocketAddr};
+mod endpoint;
+mod refresh;
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
 use dns_lookup::{AddrInfoHints, SockType, getaddrinfo};
+
+pub use self::{
+    endpoint::Endpoint,
+    refresh::{Refreshed, Refresher},
+};
 
 /// Why a name has no address.
 /// ```
@@ -31,18 +42,25 @@ pub enum ResolveError {
 /// # Errors
 /// What of it is unknown.
 pub fn addresses(host: &str, port: &str) -> Result<Vec<SocketAddr>, ResolveError> {
-    let port = self::port(port)?;
+    addresses_of(host, self::port(port)?)
+}
+
+fn addresses_of(host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
+    let found = lookup(host).map_err(|error| ResolveError::Host(host.to_owned(), error))?;
+    Ok(found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+}
+
+fn lookup(host: &str) -> io::Result<Vec<IpAddr>> {
     let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
-    let found = getaddrinfo(Some(host), None, Some(hints)).map_err(io::Error::from);
-    let found = found.and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for info in found.map_err(|error| ResolveError::Host(host.to_owned(), error))? {
-        let address = SocketAddr::new(info.sockaddr.ip(), port);
-        if !addresses.contains(&address) {
-            addresses.push(address);
+    let found = getaddrinfo(Some(host), None, Some(hints)).map_err(io::Error::from)?;
+    let mut ips: Vec<IpAddr> = Vec::new();
+    for info in found {
+        let ip = info?.sockaddr.ip();
+        if !ips.contains(&ip) {
+            ips.push(ip);
         }
     }
-    Ok(addresses)
+    Ok(ips)
 }
 
 /// A port by its number, 1 to 65535, or by its service's name.

@@ -1,5 +1,8 @@
 //! From a backend to a connection.
 
+mod addresses;
+mod several;
+
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -10,30 +13,8 @@ use async_trait::async_trait;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::{io::Interest, net::TcpStream};
 
+pub use self::addresses::Addresses;
 use crate::sys;
-
-/// Where a backend is reached: what [`Dialer`] needs to know of a balancer's payload.
-/// ```
-/// use lb_net::connect::Addresses;
-/// let backend: std::net::SocketAddr = "127.0.0.1:80".parse().unwrap();
-/// assert_eq!(backend.addresses(), [backend]);
-/// ```
-pub trait Addresses: Send + Sync + 'static {
-    /// Its addresses; they are tried in this order.
-    fn addresses(&self) -> &[SocketAddr];
-}
-
-impl Addresses for SocketAddr {
-    fn addresses(&self) -> &[SocketAddr] {
-        std::slice::from_ref(self)
-    }
-}
-
-impl Addresses for Vec<SocketAddr> {
-    fn addresses(&self) -> &[SocketAddr] {
-        self
-    }
-}
 
 /// Makes a connection to a backend. [`Dialer`] does so over TCP; a test, or a transport of yours, may do otherwise.
 /// ```
@@ -54,6 +35,9 @@ pub trait Connect<T>: Send + Sync {
 }
 
 /// Connects over TCP.
+///
+/// Of several addresses one that refuses is followed by the next at once; one that is silent is raced by the next after
+/// 250 ms (Happy Eyeballs, RFC 8305 section 5), for as long as the caller waits.
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
 /// use lb_net::connect::{Connect, Dialer};
@@ -124,14 +108,14 @@ async fn establish(socket: Socket, address: SocketAddr) -> io::Result<TcpStream>
 #[async_trait]
 impl<T: Addresses> Connect<T> for Dialer {
     async fn connect(&self, backend: &T) -> io::Result<TcpStream> {
-        let mut failure = io::Error::new(io::ErrorKind::NotFound, "it has no address");
-        for address in backend.addresses() {
-            match self.dial(*address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failure = error,
-            }
+        let Some(first) = backend.address(0) else {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
+        };
+        match backend.address(1) {
+            None => self.dial(first).await,
+            // In a box of its own, so that the usual connect is no larger for it.
+            Some(_) => Box::pin(several::dial(*self, backend.all_addresses(), backend.turn())).await,
         }
-        Err(failure)
     }
 }
 
