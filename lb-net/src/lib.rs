@@ -17,6 +17,7 @@ pub mod connect;
 #[cfg(feature = "tcp")]
 mod drain;
 mod driver;
+mod keepalive;
 pub mod listener;
 pub mod relay;
 #[cfg(feature = "resolve")]

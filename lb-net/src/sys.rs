@@ -13,6 +13,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+pub use crate::keepalive::{Keepalive, KeepaliveError};
+
 /// Raises the soft limit on descriptors to the hard one, and returns what it is now (`None`: without limit).
 ///
 /// A session costs two descriptors, and the usual soft limit of 1024 is there for programs that use `select`.

@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::{io::Interest, net::TcpStream};
 
 pub use self::addresses::Addresses;
-use crate::sys;
+use crate::sys::{self, Keepalive};
 
 /// Makes a connection to a backend. [`Dialer`] does so over TCP; a test, or a transport of yours, may do otherwise.
 /// ```
@@ -50,6 +50,7 @@ pub trait Connect<T>: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dialer {
     source: Option<IpAddr>,
+    keepalive: Option<Keepalive>,
     late_acknowledgement: bool,
 }
 
@@ -58,6 +59,13 @@ impl Dialer {
     #[must_use]
     pub fn with_source(self, source: IpAddr) -> Self {
         Self { source: Some(source), ..self }
+    }
+
+    /// With connections whose backends are asked in this rhythm whether they are there (balance.fm's `-K`), in place of
+    /// the system's.
+    #[must_use]
+    pub fn with_keepalive(self, keepalive: Keepalive) -> Self {
+        Self { keepalive: Some(keepalive), ..self }
     }
 
     /// With handshakes whose last acknowledgement goes out with the first bytes: a packet less for each connection. For
@@ -72,6 +80,9 @@ impl Dialer {
         let kind = Type::STREAM.nonblocking().cloexec();
         let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
         sys::set_session_options(&socket)?;
+        if let Some(keepalive) = self.keepalive {
+            keepalive.set(&socket)?;
+        }
         if self.late_acknowledgement {
             sys::delay_acknowledgement(&socket)?;
         }
