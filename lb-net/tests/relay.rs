@@ -309,3 +309,36 @@ fn a_session_is_small_and_moves_between_threads() {
     let _ = |relay: Relay| assert_send(&relay);
     assert!(size_of::<Relay>() <= 152, "{}", size_of::<Relay>());
 }
+
+#[tokio::test]
+async fn a_preface_goes_first_although_nobody_speaks_and_is_not_counted() {
+    let (mut user, client) = pair(None).await;
+    let (mut server, upstream) = pair(None).await;
+    let relay = Relay::new(client, upstream, &Settings::default()).with_preface(b"first ");
+    let session = tokio::spawn(relay);
+    let mut heard = [0; 6];
+    server.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"first ");
+    user.write_all(b"then").await.unwrap();
+    user.shutdown().await.unwrap();
+    let mut rest = String::new();
+    server.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest, "then");
+    drop((user, server));
+    assert_eq!(end_of(session).await.to_upstream_bytes, 4);
+}
+
+#[tokio::test]
+async fn a_preface_that_the_backend_takes_bit_by_bit_still_comes_before_the_client() {
+    let (mut user, client) = pair(Some(4096)).await;
+    let (mut server, upstream) = pair(Some(4096)).await;
+    let preface = vec![b'p'; MIB];
+    let session = tokio::spawn(Relay::new(client, upstream, &Settings::default()).with_preface(&preface));
+    user.write_all(b"then").await.unwrap();
+    user.shutdown().await.unwrap();
+    let mut heard = Vec::new();
+    server.read_to_end(&mut heard).await.unwrap();
+    assert!(heard[..MIB] == preface[..] && &heard[MIB..] == b"then");
+    drop((user, server));
+    assert_eq!(end_of(session).await.to_upstream_bytes, 4);
+}

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::pipe::{self, PIPE_BYTES, Pipe};
+use super::tap::Ear;
 use crate::sys;
 
 /// What one direction may move before other sessions of its thread get their turn: a tenth of a millisecond or two.
@@ -74,6 +75,8 @@ enum Failed {
 struct Rest {
     bytes: Box<[u8]>,
     start: usize,
+    /// How many of those to come the source has not said, so that they do not count.
+    preface: usize,
 }
 
 /// The state of one direction. It lives as long as the session: every byte counts.
@@ -99,6 +102,17 @@ impl Flow {
         Self { eager_read: true, ..Self::default() }
     }
 
+    /// Never splices, so that someone can listen in.
+    pub(super) fn copy_always(&mut self) {
+        self.streak = NEVER;
+    }
+
+    /// Has the sink get these bytes before anything that the source says. They do not count as moved.
+    pub(super) fn begin_with(&mut self, preface: &[u8]) {
+        let rest = Rest { bytes: preface.into(), start: 0, preface: preface.len() };
+        self.held = Held::Copied(Box::new(rest));
+    }
+
     /// Has nothing been tried yet?
     pub(super) fn is_new(&self) -> bool {
         self.eager_read
@@ -110,12 +124,13 @@ impl Flow {
         cx: &mut Context<'_>,
         from: &mut TcpStream,
         to: &mut TcpStream,
+        ear: &mut Ear<'_>,
     ) -> Result<(), Fault> {
         if self.state != State::Open {
             return Ok(());
         }
         let mut quota = QUOTA;
-        match self.poll(cx, from, to, &mut quota) {
+        match self.poll(cx, from, to, ear, &mut quota) {
             Poll::Ready(Ok(())) => self.state = State::Ended,
             Poll::Ready(Err(Failed::Read)) => return Err(Fault::Source),
             // The peer is no more: what it sent before can be read to its end without waiting for it.
@@ -163,6 +178,7 @@ impl Flow {
         cx: &mut Context<'_>,
         from: &mut TcpStream,
         to: &mut TcpStream,
+        ear: &mut Ear<'_>,
         quota: &mut usize,
     ) -> Poll<Result<(), Failed>> {
         loop {
@@ -173,7 +189,7 @@ impl Flow {
                 Held::Nothing if self.ended => return Poll::Ready(Ok(())),
                 Held::Nothing if *quota == 0 => return Poll::Pending,
                 Held::Nothing if self.streak >= STREAK && self.streak != NEVER => ready!(self.fill_pipe(cx, from))?,
-                Held::Nothing => ready!(self.copy(cx, from, to))?,
+                Held::Nothing => ready!(self.copy(cx, from, to, ear))?,
             }
             let moved = usize::try_from(self.moved - moved_before).unwrap_or(usize::MAX);
             *quota = quota.saturating_sub(moved);
@@ -190,10 +206,16 @@ impl Flow {
     }
 
     /// One read and one write through the thread's scratch buffer.
-    fn copy(&mut self, cx: &mut Context<'_>, from: &mut TcpStream, to: &mut TcpStream) -> Poll<Result<(), Failed>> {
+    fn copy(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut TcpStream,
+        to: &mut TcpStream,
+        ear: &mut Ear<'_>,
+    ) -> Poll<Result<(), Failed>> {
         let pooled = SCRATCH.try_with(Cell::take).ok().flatten();
         let mut scratch = pooled.unwrap_or_else(|| vec![0; SCRATCH_BYTES].into_boxed_slice());
-        let outcome = self.copy_through(&mut scratch, cx, from, to);
+        let outcome = self.copy_through(&mut scratch, cx, from, to, ear);
         let _ = SCRATCH.try_with(|place| place.set(Some(scratch)));
         outcome
     }
@@ -204,6 +226,7 @@ impl Flow {
         cx: &mut Context<'_>,
         from: &mut TcpStream,
         to: &mut TcpStream,
+        ear: &mut Ear<'_>,
     ) -> Poll<Result<(), Failed>> {
         let count = ready!(self.read(cx, from, scratch)).map_err(|_| Failed::Read)?;
         if count == 0 {
@@ -211,13 +234,14 @@ impl Flow {
             return Poll::Ready(Ok(()));
         }
         self.note_read(count);
+        ear.hear(&scratch[..count]);
         let written = match self.write(cx, to, &scratch[..count]) {
             Poll::Ready(outcome) => outcome.map_err(Failed::Write)?,
             Poll::Pending => 0,
         };
         self.moved += written as u64;
         if written < count {
-            self.held = Held::Copied(Box::new(Rest { bytes: scratch[written..count].into(), start: 0 }));
+            self.held = Held::Copied(Box::new(Rest { bytes: scratch[written..count].into(), start: 0, preface: 0 }));
         }
         Poll::Ready(Ok(()))
     }
@@ -267,7 +291,8 @@ impl Flow {
             }
         };
         rest.start += written;
-        self.moved += written as u64;
+        self.moved += written.saturating_sub(rest.preface) as u64;
+        rest.preface = rest.preface.saturating_sub(written);
         if rest.start < rest.bytes.len() {
             self.held = Held::Copied(rest);
         }

@@ -2,7 +2,9 @@
 
 mod flow;
 mod pipe;
+mod tap;
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,6 +15,8 @@ use tokio::time::{Instant, Sleep};
 use crate::driver::later;
 use crate::sys;
 use flow::{Fault, Flow, State};
+use tap::Ear;
+pub use tap::{Direction, Tap};
 
 /// How sessions behave.
 ///
@@ -98,18 +102,40 @@ pub struct Relay {
     upstream: TcpStream,
     to_upstream: Flow,
     to_client: Flow,
-    idle: Option<Box<Idle>>,
+    extra: Option<Box<Extra>>,
+}
+
+/// What few sessions have: one word of a session that has none of it.
+#[derive(Default)]
+struct Extra {
+    idle: Option<Idle>,
+    tap: Option<Box<dyn Tap>>,
 }
 
 impl Relay {
     /// A session between these two; nothing moves before it is polled.
     pub fn new(client: TcpStream, upstream: TcpStream, settings: &Settings) -> Self {
-        let idle = settings.idle_timeout.map(|timeout| {
-            let last_byte = Instant::now();
-            Box::new(Idle { timeout, last_byte, timer: Box::pin(tokio::time::sleep(timeout)) })
+        let extra = settings.idle_timeout.map(|timeout| {
+            let (last_byte, timer) = (Instant::now(), Box::pin(tokio::time::sleep(timeout)));
+            Box::new(Extra { idle: Some(Idle { timeout, last_byte, timer }), tap: None })
         });
         // The client has often sent its first bytes while the backend was being connected.
-        Self { client, upstream, to_upstream: Flow::eager(), to_client: Flow::default(), idle }
+        Self { client, upstream, to_upstream: Flow::eager(), to_client: Flow::default(), extra }
+    }
+
+    /// With someone who listens in, from the first byte.
+    pub fn with_tap(mut self, tap: Box<dyn Tap>) -> Self {
+        self.to_upstream.copy_always();
+        self.to_client.copy_always();
+        self.extra.get_or_insert_default().tap = Some(tap);
+        self
+    }
+
+    /// With bytes that the backend gets before anything that the client says, such as who the client is. They are neither
+    /// counted nor tapped.
+    pub fn with_preface(mut self, preface: &[u8]) -> Self {
+        self.to_upstream.begin_with(preface);
+        self
     }
 
     /// Bytes so far: to the backend, to the client.
@@ -124,14 +150,22 @@ impl Relay {
         self.to_upstream.held_bytes() + self.to_client.held_bytes()
     }
 
+    fn expired(&mut self, cx: &mut Context<'_>, moved: bool) -> bool {
+        let idle = self.extra.as_mut().and_then(|extra| extra.idle.as_mut());
+        idle.is_some_and(|idle| idle.expired(cx, moved))
+    }
+
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Option<End> {
-        let Self { client, upstream, to_upstream, to_client, .. } = self;
-        match to_upstream.advance(cx, client, upstream) {
+        let Self { client, upstream, to_upstream, to_client, extra } = self;
+        let mut tap = extra.as_mut().and_then(|extra| extra.tap.as_mut());
+        let mut ear = Ear { tap: tap.as_deref_mut(), direction: Direction::ToUpstream };
+        match to_upstream.advance(cx, client, upstream, &mut ear) {
             Err(Fault::Source) => return Some(End::ClientReset),
             Err(Fault::Sink) => return Some(End::UpstreamReset),
             Ok(()) => {}
         }
-        match to_client.advance(cx, upstream, client) {
+        let mut ear = Ear { tap, direction: Direction::ToClient };
+        match to_client.advance(cx, upstream, client, &mut ear) {
             Err(Fault::Source) => return Some(End::UpstreamReset),
             Err(Fault::Sink) => return Some(End::ClientReset),
             Ok(()) => {}
@@ -166,7 +200,7 @@ impl Future for Relay {
             // The client waits for the server to speak, and the server may wait for our handshake to end.
             let _ = sys::acknowledge(&this.upstream);
         }
-        if end.is_none() && this.idle.as_mut().is_some_and(|idle| idle.expired(cx, moved)) {
+        if end.is_none() && this.expired(cx, moved) {
             end = Some(End::IdleTimeout);
         }
         let Some(end) = end else { return Poll::Pending };
@@ -178,6 +212,12 @@ impl Future for Relay {
         };
         let (to_upstream_bytes, to_client_bytes) = this.moved_bytes();
         Poll::Ready(Relayed { to_upstream_bytes, to_client_bytes, end })
+    }
+}
+
+impl fmt::Debug for Extra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Extra").field("idle", &self.idle).field("tapped", &self.tap.is_some()).finish()
     }
 }
 

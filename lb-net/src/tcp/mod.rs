@@ -1,9 +1,11 @@
 //! L4 balancing: accept, pick, connect, relay, report.
 
+mod observe;
 mod race;
 mod session;
+mod settings;
 
-use std::{fmt, io, net::TcpListener, sync::Arc, time::Duration};
+use std::{fmt, io, net::TcpListener, sync::Arc};
 
 use lb_core::{
     Balancer, Lease,
@@ -15,6 +17,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+pub use self::{
+    observe::{Direction, NoConnection, Observer, Tap},
+    settings::Settings,
+};
 use self::{race::Race, session::Session};
 use crate::{
     alarm::Alarms,
@@ -22,66 +28,7 @@ use crate::{
     drain::Sessions,
     driver::now,
     listener::Listener,
-    relay,
 };
-
-/// How connections are balanced.
-/// ```
-/// use std::time::Duration;
-/// let settings = lb_net::tcp::Settings::default().with_race(None).with_connect_timeout(Duration::from_secs(1));
-/// assert_eq!(settings.grace, Duration::from_secs(30));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Settings {
-    /// How long each attempt to connect may take (balance's `-t`).
-    pub connect_timeout: Duration,
-    /// How long a backend may be silent before the next one is tried alongside, at most: once connect times are known
-    /// it is eight times their average, but not below 100 ms. `None` tries one after the other.
-    pub race: Option<Duration>,
-    /// How sessions behave once they are connected.
-    pub relay: relay::Settings,
-    /// How long sessions may go on after a stop.
-    pub grace: Duration,
-}
-
-impl Default for Settings {
-    /// 5 s to connect, the next backend after 250 ms, no idle timeout, 30 s of grace.
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(5),
-            race: Some(Duration::from_millis(250)),
-            relay: relay::Settings::default(),
-            grace: Duration::from_secs(30),
-        }
-    }
-}
-
-impl Settings {
-    /// With this time for each attempt to connect.
-    #[must_use]
-    pub fn with_connect_timeout(self, connect_timeout: Duration) -> Self {
-        Self { connect_timeout, ..self }
-    }
-
-    /// With this time for a backend to be silent before the next is tried alongside; `None` for one after the other.
-    #[must_use]
-    pub fn with_race(self, race: Option<Duration>) -> Self {
-        Self { race, ..self }
-    }
-
-    /// With these settings for sessions.
-    #[must_use]
-    pub fn with_relay(self, relay: relay::Settings) -> Self {
-        Self { relay, ..self }
-    }
-
-    /// With this time for sessions to end after a stop.
-    #[must_use]
-    pub fn with_grace(self, grace: Duration) -> Self {
-        Self { grace, ..self }
-    }
-}
 
 /// A TCP proxy in front of a balancer's backends.
 ///
@@ -131,7 +78,30 @@ struct Inner<T> {
     connector: Arc<dyn Connect<T>>,
     settings: Settings,
     seed: Option<u64>,
+    observer: Option<Arc<dyn Observer>>,
     race: Race,
+}
+
+/// All but what connecting has learned.
+impl<T> Clone for Inner<T> {
+    fn clone(&self) -> Self {
+        Self {
+            balancer: Arc::clone(&self.balancer),
+            connector: Arc::clone(&self.connector),
+            settings: self.settings,
+            seed: self.seed,
+            observer: self.observer.clone(),
+            race: Race::default(),
+        }
+    }
+}
+
+impl<T> Inner<T> {
+    fn tell(&self, tell: impl FnOnce(&dyn Observer)) {
+        if let Some(observer) = &self.observer {
+            tell(&**observer);
+        }
+    }
 }
 
 /// What is left to say when a listener has been served.
@@ -160,7 +130,7 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
     #[must_use]
     pub fn with_connector(balancer: Arc<Balancer<T>>, connector: Arc<dyn Connect<T>>) -> Self {
         let (settings, race) = (Settings::default(), Race::default());
-        Self { inner: Arc::new(Inner { balancer, connector, settings, seed: None, race }) }
+        Self { inner: Arc::new(Inner { balancer, connector, settings, seed: None, observer: None, race }) }
     }
 
     /// The same with these settings.
@@ -175,16 +145,14 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
         self.with(|inner| inner.seed = Some(seed))
     }
 
+    /// The same with someone who is told what happens to clients.
+    #[must_use]
+    pub fn with_observer(self, observer: Arc<dyn Observer>) -> Self {
+        self.with(|inner| inner.observer = Some(observer))
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Inner<T>)) -> Self {
-        if Arc::get_mut(&mut self.inner).is_none() {
-            let Inner { balancer, connector, settings, seed, .. } = &*self.inner;
-            let (balancer, connector) = (Arc::clone(balancer), Arc::clone(connector));
-            let inner = Inner { balancer, connector, settings: *settings, seed: *seed, race: Race::default() };
-            self.inner = Arc::new(inner);
-        }
-        if let Some(inner) = Arc::get_mut(&mut self.inner) {
-            change(inner);
-        }
+        change(Arc::make_mut(&mut self.inner));
         self
     }
 

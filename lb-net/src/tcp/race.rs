@@ -16,14 +16,14 @@ use std::{
     time::Duration,
 };
 
-use lb_core::{BackendId, Lease, NoPick, Outcome, Request, Tried, key, rand::rngs::SmallRng};
+use lb_core::{BackendId, Lease, Outcome, Request, Tried, key, rand::rngs::SmallRng};
 use tokio::{
     io::Interest,
     net::TcpStream,
     time::{Instant, timeout_at},
 };
 
-use super::{Connected, Inner};
+use super::{Connected, Inner, NoConnection, Observer};
 use crate::{
     alarm::{Alarm, Alarms},
     driver::{later, now},
@@ -61,17 +61,6 @@ impl Drop for Learning {
     fn drop(&mut self) {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
-}
-
-/// Why a client has no backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoConnection {
-    /// No backend could be picked, or none of those that were has answered.
-    NoPick(NoPick),
-    /// There are no descriptors or no kernel memory for a connection: the next backend would not get one either.
-    Shortage,
-    /// The client has reset its connection meanwhile.
-    ClientGone,
 }
 
 /// One connect under way.
@@ -127,6 +116,7 @@ pub(super) async fn connect<T: Send + Sync + 'static>(
             match inner.balancer.pick(&request, &mut rng) {
                 Ok(lease) => {
                     tried.insert(lease.id());
+                    inner.tell(|observer| observer.attempt(peer, lease.name()));
                     attempts.push(Attempt::begin(inner, lease));
                 }
                 // Those under way may still answer.
@@ -141,19 +131,22 @@ pub(super) async fn connect<T: Send + Sync + 'static>(
             Event::Ended(at, (mut lease, Ok(stream))) => {
                 lease.answered(now());
                 lease.connected();
-                inner.race.learn(attempts.swap_remove(at).began.elapsed());
-                attempts.into_iter().for_each(|loser| loser.go_on_alone(inner));
+                let took = attempts.swap_remove(at).began.elapsed();
+                inner.race.learn(took);
+                inner.tell(|observer| observer.connected(peer, lease.name(), took));
+                attempts.into_iter().for_each(|loser| loser.go_on_alone(inner, peer));
                 return Ok((stream, lease));
             }
             Event::Ended(at, (lease, Err(error))) => {
                 attempts.remove(at);
                 // Time has passed: who was full then may have room now.
                 exhausted = sys::lacks_means(&error).then_some(NoConnection::Shortage);
+                inner.tell(|observer| observer.attempt_failed(peer, lease.name(), &error));
                 lease.finish(failure(&error), now());
             }
             Event::Silence => {}
             Event::ClientGone => {
-                attempts.into_iter().for_each(|attempt| attempt.go_on_alone(inner));
+                attempts.into_iter().for_each(|attempt| attempt.go_on_alone(inner, peer));
                 return Err(NoConnection::ClientGone);
             }
         }
@@ -220,15 +213,19 @@ impl<T: Send + Sync + 'static> Attempt<T> {
     }
 
     /// Nobody waits for it any more. What becomes of it is still worth knowing, once for each backend.
-    fn go_on_alone(self, inner: &Inner<T>) {
+    fn go_on_alone(self, inner: &Inner<T>, peer: SocketAddr) {
         let Some(learning) = Learning::begin(&inner.race.learning, self.id) else { return };
         let Self { deadline, mut connecting, .. } = self;
+        let observer: Option<Arc<dyn Observer>> = inner.observer.clone();
         tokio::spawn(async move {
             let _learning = learning;
             let (lease, connected) = match timeout_at(deadline, &mut connecting).await {
                 Ok(ended) => ended,
                 Err(_) => connecting.await,
             };
+            if let (Some(observer), Err(error)) = (observer, &connected) {
+                observer.attempt_failed(peer, lease.name(), error);
+            }
             lease.finish(connected.map_or_else(|error| failure(&error), |_| Outcome::Success), now());
         });
     }

@@ -11,9 +11,9 @@ use lb_core::{
     Lease, Outcome,
     rand::{SeedableRng as _, rngs::SmallRng},
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
-use super::{Inner, race};
+use super::{Inner, NoConnection, Observer, race};
 use crate::{
     alarm::Alarms,
     driver::now,
@@ -22,13 +22,29 @@ use crate::{
 
 /// A session, written by hand because it lives long and there are many: what is only needed to connect is in a box of
 /// its own and gone by then.
+#[allow(clippy::large_enum_variant, reason = "nearly all of its life it is the large one: a box would only add to it")]
 pub(super) enum Session<T> {
     Connecting(Pin<Box<Connecting<T>>>),
-    Relaying(Relay, Lease<T>),
+    Relaying(Relaying<T>),
     Ended,
 }
 
-type Connecting<T> = dyn Future<Output = Option<(Relay, Lease<T>)>> + Send;
+type Connecting<T> = dyn Future<Output = Option<Relaying<T>>> + Send;
+
+/// A session with its backend.
+pub(super) struct Relaying<T> {
+    relay: Relay,
+    lease: Lease<T>,
+    /// Not there, and in a box, because most sessions are not observed.
+    observed: Option<Box<Observed>>,
+}
+
+/// What an observer is told at the end.
+struct Observed {
+    observer: Arc<dyn Observer>,
+    client: SocketAddr,
+    began: Instant,
+}
 
 impl<T: Send + Sync + 'static> Session<T> {
     pub(super) fn new(
@@ -40,13 +56,49 @@ impl<T: Send + Sync + 'static> Session<T> {
     ) -> Self {
         let (inner, alarms) = (Arc::clone(inner), Arc::clone(alarms));
         Self::Connecting(Box::pin(async move {
-            // A client that cannot be registered cannot be served: no descriptors, or no kernel memory.
-            let client = TcpStream::from_std(client).ok()?;
+            inner.tell(|observer| observer.accepted(peer));
             let rng = SmallRng::seed_from_u64(seed);
-            // Without a backend the client sees its connection end; in a protocol that is not ours nothing can be said.
-            let (upstream, lease) = race::connect(&inner, &client, peer, rng, alarms).await.ok()?;
-            Some((Relay::new(client, upstream, &inner.settings.relay), lease))
+            // A client that cannot be registered cannot be served: no descriptors, or no kernel memory.
+            let connected = match TcpStream::from_std(client) {
+                Ok(client) => race::connect(&inner, &client, peer, rng, alarms).await.map(|found| (client, found)),
+                Err(_) => Err(NoConnection::Shortage),
+            };
+            match connected {
+                Ok((client, (upstream, lease))) => Some(Relaying::new(&inner, client, peer, upstream, lease)),
+                // The client sees its connection end; in a protocol that is not ours nothing can be said.
+                Err(reason) => {
+                    inner.tell(|observer| observer.no_backend(peer, reason));
+                    None
+                }
+            }
         }))
+    }
+}
+
+impl<T> Relaying<T> {
+    fn new(inner: &Inner<T>, client: TcpStream, peer: SocketAddr, upstream: TcpStream, lease: Lease<T>) -> Self {
+        let mut relay = Relay::new(client, upstream, &inner.settings.relay);
+        let observed = inner.observer.as_ref().map(|observer| {
+            let (observer, began) = (Arc::clone(observer), Instant::now());
+            Box::new(Observed { observer, client: peer, began })
+        });
+        if let Some(tap) = inner.observer.as_ref().and_then(|observer| observer.tap(peer, lease.name())) {
+            relay = relay.with_tap(tap);
+        }
+        Self { relay, lease, observed }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Relayed> {
+        Pin::new(&mut self.relay).poll(cx)
+    }
+
+    fn end(self, relayed: &Relayed) {
+        // The backend sees the end before its place is free for another.
+        drop(self.relay);
+        if let Some(Observed { observer, client, began }) = self.observed.as_deref() {
+            observer.ended(*client, self.lease.name(), relayed, began.elapsed());
+        }
+        self.lease.finish(outcome(relayed), now());
     }
 }
 
@@ -56,16 +108,14 @@ impl<T> Future for Session<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Self::Connecting(connecting) = &mut *self {
             match ready!(connecting.as_mut().poll(cx)) {
-                Some((relay, lease)) => *self = Self::Relaying(relay, lease),
+                Some(relaying) => *self = Self::Relaying(relaying),
                 None => return Poll::Ready(()),
             }
         }
-        let Self::Relaying(relay, _) = &mut *self else { return Poll::Ready(()) };
-        let relayed = ready!(Pin::new(relay).poll(cx));
-        if let Self::Relaying(relay, lease) = std::mem::replace(&mut *self, Self::Ended) {
-            // The backend sees the end before its place is free for another.
-            drop(relay);
-            lease.finish(outcome(&relayed), now());
+        let Self::Relaying(relaying) = &mut *self else { return Poll::Ready(()) };
+        let relayed = ready!(relaying.poll(cx));
+        if let Self::Relaying(relaying) = std::mem::replace(&mut *self, Self::Ended) {
+            relaying.end(&relayed);
         }
         Poll::Ready(())
     }
