@@ -7,7 +7,8 @@
 //! | feature | adds |
 //! |---|---|
 //! | `tcp` (default) | [`TcpProxy`]: L4 balancing |
-//! | `resolve` | `resolve`: host and service names to addresses |
+//! | `resolve` | `resolve`: host and service names to addresses, kept fresh |
+//! | `proxy-protocol` | `proxy_protocol`: who the client is, told by one proxy to the next; with `tcp`, both ways |
 //!
 //! Without features there are the pieces to build a transport from: [`listener`], [`connect`], [`relay`], [`drive`].
 
@@ -19,6 +20,8 @@ mod drain;
 mod driver;
 mod keepalive;
 pub mod listener;
+#[cfg(feature = "proxy-protocol")]
+pub mod proxy_protocol;
 pub mod relay;
 #[cfg(feature = "resolve")]
 pub mod resolve;

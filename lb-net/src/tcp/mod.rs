@@ -1,5 +1,7 @@
 //! L4 balancing: accept, pick, connect, relay, report.
 
+#[cfg(feature = "proxy-protocol")]
+mod introduce;
 mod observe;
 mod race;
 mod session;
@@ -17,11 +19,15 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+#[cfg(feature = "proxy-protocol")]
+pub use self::introduce::{AcceptProxy, NoIntroduction};
 pub use self::{
     observe::{Direction, NoConnection, Observer, Tap},
     settings::Settings,
 };
 use self::{race::Race, session::Session};
+#[cfg(feature = "proxy-protocol")]
+use crate::proxy_protocol::Version;
 use crate::{
     alarm::Alarms,
     connect::{Addresses, Connect, Dialer},
@@ -79,6 +85,10 @@ struct Inner<T> {
     settings: Settings,
     seed: Option<u64>,
     observer: Option<Arc<dyn Observer>>,
+    #[cfg(feature = "proxy-protocol")]
+    accept_proxy: Option<AcceptProxy>,
+    #[cfg(feature = "proxy-protocol")]
+    send_proxy: Option<Version>,
     race: Race,
 }
 
@@ -91,6 +101,10 @@ impl<T> Clone for Inner<T> {
             settings: self.settings,
             seed: self.seed,
             observer: self.observer.clone(),
+            #[cfg(feature = "proxy-protocol")]
+            accept_proxy: self.accept_proxy.clone(),
+            #[cfg(feature = "proxy-protocol")]
+            send_proxy: self.send_proxy,
             race: Race::default(),
         }
     }
@@ -129,8 +143,19 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
     /// A proxy that connects in a way of your own.
     #[must_use]
     pub fn with_connector(balancer: Arc<Balancer<T>>, connector: Arc<dyn Connect<T>>) -> Self {
-        let (settings, race) = (Settings::default(), Race::default());
-        Self { inner: Arc::new(Inner { balancer, connector, settings, seed: None, observer: None, race }) }
+        let inner = Inner {
+            balancer,
+            connector,
+            settings: Settings::default(),
+            seed: None,
+            observer: None,
+            #[cfg(feature = "proxy-protocol")]
+            accept_proxy: None,
+            #[cfg(feature = "proxy-protocol")]
+            send_proxy: None,
+            race: Race::default(),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The same with these settings.
@@ -149,6 +174,21 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
     #[must_use]
     pub fn with_observer(self, observer: Arc<dyn Observer>) -> Self {
         self.with(|inner| inner.observer = Some(observer))
+    }
+
+    /// The same, with PROXY headers expected from these peers: their clients are then who is hashed, observed and told to
+    /// backends.
+    #[cfg(feature = "proxy-protocol")]
+    #[must_use]
+    pub fn with_accept_proxy(self, accept: Option<AcceptProxy>) -> Self {
+        self.with(|inner| inner.accept_proxy = accept)
+    }
+
+    /// The same, with a PROXY header to each backend before anything else that it hears.
+    #[cfg(feature = "proxy-protocol")]
+    #[must_use]
+    pub fn with_send_proxy(self, version: Option<Version>) -> Self {
+        self.with(|inner| inner.send_proxy = version)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Inner<T>)) -> Self {

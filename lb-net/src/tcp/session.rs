@@ -13,6 +13,8 @@ use lb_core::{
 };
 use tokio::{net::TcpStream, time::Instant};
 
+#[cfg(feature = "proxy-protocol")]
+use super::introduce::{introduced, preface};
 use super::{Inner, NoConnection, Observer, race};
 use crate::{
     alarm::Alarms,
@@ -54,37 +56,55 @@ impl<T: Send + Sync + 'static> Session<T> {
         seed: u64,
         alarms: &Arc<Alarms>,
     ) -> Self {
-        let (inner, alarms) = (Arc::clone(inner), Arc::clone(alarms));
-        Self::Connecting(Box::pin(async move {
-            inner.tell(|observer| observer.accepted(peer));
-            let rng = SmallRng::seed_from_u64(seed);
-            // A client that cannot be registered cannot be served: no descriptors, or no kernel memory.
-            let connected = match TcpStream::from_std(client) {
-                Ok(client) => race::connect(&inner, &client, peer, rng, alarms).await.map(|found| (client, found)),
-                Err(_) => Err(NoConnection::Shortage),
+        Self::Connecting(Box::pin(connect(Arc::clone(inner), client, peer, seed, Arc::clone(alarms))))
+    }
+}
+
+async fn connect<T: Send + Sync + 'static>(
+    inner: Arc<Inner<T>>,
+    client: std::net::TcpStream,
+    peer: SocketAddr,
+    seed: u64,
+    alarms: Arc<Alarms>,
+) -> Option<Relaying<T>> {
+    inner.tell(|observer| observer.accepted(peer));
+    // A client that is closed sees its connection end; in a protocol that is not ours nothing can be said.
+    let Ok(client) = TcpStream::from_std(client) else {
+        inner.tell(|observer| observer.no_backend(peer, NoConnection::Shortage));
+        return None;
+    };
+    #[cfg(feature = "proxy-protocol")]
+    let route = introduced(&inner, &client, peer, &alarms).await?;
+    #[cfg(feature = "proxy-protocol")]
+    let peer = route.as_ref().map_or(peer, |route| route.source());
+    match race::connect(&inner, &client, peer, SmallRng::seed_from_u64(seed), alarms).await {
+        Ok((upstream, lease)) => {
+            #[cfg(feature = "proxy-protocol")]
+            let preface = preface(&inner, &client, peer, route.as_deref());
+            let relay = Relay::new(client, upstream, &inner.settings.relay);
+            #[cfg(feature = "proxy-protocol")]
+            let relay = match preface {
+                Some(header) => relay.with_preface(&header),
+                None => relay,
             };
-            match connected {
-                Ok((client, (upstream, lease))) => Some(Relaying::new(&inner, client, peer, upstream, lease)),
-                // The client sees its connection end; in a protocol that is not ours nothing can be said.
-                Err(reason) => {
-                    inner.tell(|observer| observer.no_backend(peer, reason));
-                    None
-                }
-            }
-        }))
+            Some(Relaying::new(&inner, peer, relay, lease))
+        }
+        Err(reason) => {
+            inner.tell(|observer| observer.no_backend(peer, reason));
+            None
+        }
     }
 }
 
 impl<T> Relaying<T> {
-    fn new(inner: &Inner<T>, client: TcpStream, peer: SocketAddr, upstream: TcpStream, lease: Lease<T>) -> Self {
-        let mut relay = Relay::new(client, upstream, &inner.settings.relay);
-        let observed = inner.observer.as_ref().map(|observer| {
-            let (observer, began) = (Arc::clone(observer), Instant::now());
-            Box::new(Observed { observer, client: peer, began })
-        });
-        if let Some(tap) = inner.observer.as_ref().and_then(|observer| observer.tap(peer, lease.name())) {
+    fn new(inner: &Inner<T>, client: SocketAddr, mut relay: Relay, lease: Lease<T>) -> Self {
+        if let Some(tap) = inner.observer.as_ref().and_then(|observer| observer.tap(client, lease.name())) {
             relay = relay.with_tap(tap);
         }
+        let observed = inner.observer.as_ref().map(|observer| {
+            let (observer, began) = (Arc::clone(observer), Instant::now());
+            Box::new(Observed { observer, client, began })
+        });
         Self { relay, lease, observed }
     }
 
