@@ -1,5 +1,6 @@
 //! L4 balancing: accept, pick, connect, relay, report.
 
+mod counted;
 #[cfg(feature = "proxy-protocol")]
 mod introduce;
 mod observe;

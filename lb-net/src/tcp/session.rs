@@ -15,7 +15,7 @@ use tokio::{net::TcpStream, time::Instant};
 
 #[cfg(feature = "proxy-protocol")]
 use super::introduce::{introduced, preface};
-use super::{Inner, NoConnection, Observer, race};
+use super::{Inner, NoConnection, Observer, counted::Counted, race};
 use crate::{
     alarm::Alarms,
     driver::now,
@@ -37,6 +37,7 @@ type Connecting<T> = dyn Future<Output = Option<Relaying<T>>> + Send;
 pub(super) struct Relaying<T> {
     relay: Relay,
     lease: Lease<T>,
+    counted: Counted,
     /// Not there, and in a box, because most sessions are not observed.
     observed: Option<Box<Observed>>,
 }
@@ -105,11 +106,13 @@ impl<T> Relaying<T> {
             let (observer, began) = (Arc::clone(observer), Instant::now());
             Box::new(Observed { observer, client, began })
         });
-        Self { relay, lease, observed }
+        Self { relay, lease, counted: Counted::default(), observed }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Relayed> {
-        Pin::new(&mut self.relay).poll(cx)
+        let polled = Pin::new(&mut self.relay).poll(cx);
+        self.counted.note(self.relay.moved_bytes(), polled.is_ready(), &self.lease);
+        polled
     }
 
     fn end(self, relayed: &Relayed) {
