@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::io::Errno;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep_until},
@@ -48,9 +49,11 @@ pub(super) async fn dial(dialer: Dialer, mut addresses: Vec<SocketAddr>, turn: u
             biased;
             outcome = first(&mut dialing) => match outcome {
                 Ok(stream) => return Ok(stream),
-                // The next address would find no descriptor either.
-                Err(error) if sys::ran_out(&error) => return Err(error),
                 Err(error) => {
+                    if sys::ran_out(&error) {
+                        // The next address would find no descriptor either; those under way have theirs.
+                        rest = Vec::new().into_iter();
+                    }
                     failure = Some(more_telling(failure, error));
                     next_start = Instant::now();
                 }
@@ -78,9 +81,15 @@ async fn first(dialing: &mut Vec<Dialing>) -> io::Result<TcpStream> {
 /// has no IPv6; of two that are, the later one says how it is now.
 fn more_telling(before: Option<io::Error>, error: io::Error) -> io::Error {
     match before {
-        Some(before) if error.kind() == io::ErrorKind::AddrNotAvailable => before,
+        Some(before) if is_ours(&error) => before,
         _ => error,
     }
+}
+
+/// Is it this machine that has no such address, family or route?
+fn is_ours(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT | Errno::INVAL | Errno::NETUNREACH))
 }
 
 #[cfg(test)]
@@ -89,8 +98,8 @@ mod tests {
 
     #[test]
     fn a_lack_of_our_own_hides_no_refusal() {
-        let kinds = [io::ErrorKind::ConnectionRefused, io::ErrorKind::AddrNotAvailable];
-        for [first, second] in [kinds, [kinds[1], kinds[0]]] {
+        let both = [Errno::CONNREFUSED, Errno::NETUNREACH];
+        for [first, second] in [both, [both[1], both[0]]] {
             let told = more_telling(Some(first.into()), second.into());
             assert_eq!(told.kind(), io::ErrorKind::ConnectionRefused);
         }
