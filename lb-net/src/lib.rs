@@ -7,6 +7,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `tcp` (default) | [`TcpProxy`]: L4 balancing |
+//! | `probe` | `probe`: active checks of backends |
 //! | `resolve` | `resolve`: host and service names to addresses, kept fresh |
 //! | `proxy-protocol` | `proxy_protocol`: who the client is, told by one proxy to the next; with `tcp`, both ways |
 //!
@@ -20,6 +21,8 @@ mod drain;
 mod driver;
 mod keepalive;
 pub mod listener;
+#[cfg(feature = "probe")]
+pub mod probe;
 #[cfg(feature = "proxy-protocol")]
 pub mod proxy_protocol;
 pub mod relay;

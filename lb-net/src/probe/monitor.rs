@@ -1,0 +1,272 @@
+//! Rounds of checks against a balancer that runs.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    hash::{BuildHasher, RandomState},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use lb_core::{
+    BackendId, BackendStats, Balancer, Health, Status,
+    health::{Evidence, Probe as Ended, RiseFall},
+    rand::{SeedableRng, rngs::SmallRng},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    Answer, Check, Finding, MonitorSpec, Switch,
+    check::{Found, Round},
+};
+use crate::driver::{later, now};
+
+/// How late a new backend may be seen.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What comes due within this time is begun together: one look at the balancer serves it all.
+const BATCH: Duration = Duration::from_millis(10);
+
+/// Checks the backends of a balancer in rounds, and puts what it finds before their policies.
+///
+/// The first round is at once. After that each backend has its own beat: the next round begins one interval after the
+/// last one has begun. All backends are looked at side by side, the checks of one in order; the first that fails decides.
+/// A backend with several addresses is looked at under the first, and under the next when that gives no answer.
+///
+/// Backends of every status but [`Disabled`](Status::Disabled) are covered, also those that join later. How many bad
+/// rounds take one down is for the balancer's policy to say: its configuration needs `probes`, as
+/// [`MonitorSpec::policy`] makes them.
+/// ```
+/// use std::{net::SocketAddr, sync::Arc, time::Duration};
+/// use lb_core::{Balancer, Health};
+/// use lb_net::probe::{Monitor, MonitorSpec};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut world = lb_core::sim::World::new(1);
+/// let spec: MonitorSpec = "command=exit 1:interval=0.05".parse()?;
+/// let config = "127.0.0.1:80".parse::<lb_core::Config>()?.with_probes(spec.policy());
+/// let make = |backend: &lb_core::BackendConfig| backend.name.parse::<SocketAddr>().unwrap();
+/// let balancer = Arc::new(Balancer::new(config, world.now(), world.rng(), make));
+/// let monitor = Monitor::new(&spec, Duration::from_secs(5), None);
+/// let running = tokio::spawn(monitor.run(Arc::clone(&balancer), |address| vec![*address]));
+/// while balancer.stats().backends[0].health == Health::Up {
+///     tokio::task::yield_now().await;
+/// }
+/// running.abort();
+/// # Ok(()) }
+/// ```
+pub struct Monitor {
+    checks: Arc<[Check]>,
+    pace: RiseFall,
+    enables: bool,
+    disables: bool,
+    switch: Switch,
+    seed: Option<u64>,
+    trace: Option<Trace>,
+}
+
+type Trace = Box<dyn FnMut(&Finding) + Send>;
+
+impl Monitor {
+    /// A monitor that does as specified. A check without a time of its own has the connect timeout (`-t`), but no longer
+    /// than the interval; connections come from `source` (`-B`).
+    #[must_use]
+    pub fn new(spec: &MonitorSpec, connect_timeout: Duration, source: Option<IpAddr>) -> Self {
+        let monitor = Self::with_checks(spec.build(connect_timeout, source), spec.policy());
+        Self { enables: spec.enables(), disables: spec.disables(), ..monitor }
+    }
+
+    /// A monitor with checks of yours; of `pace` it keeps to the interval and the jitter.
+    #[must_use]
+    pub fn with_checks(checks: impl Into<Arc<[Check]>>, pace: RiseFall) -> Self {
+        let (checks, switch) = (checks.into(), Switch::default());
+        Self { checks, pace, enables: true, disables: true, switch, seed: None, trace: None }
+    }
+
+    /// The same with chance that begins with this seed, for tests that must repeat.
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
+    }
+
+    /// The same with this switch in place of its own.
+    #[must_use]
+    pub fn with_switch(self, switch: Switch) -> Self {
+        Self { switch, ..self }
+    }
+
+    /// The same, and `trace` hears of everything that is found, whether it changes anything or not. It must not wait.
+    #[must_use]
+    pub fn with_trace(self, trace: impl FnMut(&Finding) + Send + 'static) -> Self {
+        Self { trace: Some(Box::new(trace)), ..self }
+    }
+
+    /// What pauses it.
+    #[must_use]
+    pub fn switch(&self) -> Switch {
+        self.switch.clone()
+    }
+
+    /// Checks for as long as it is polled. Dropping it ends all checks: nothing of them is left, no process either.
+    ///
+    /// `addresses` says where a backend is now, in the order in which to look; it must not call the balancer. The
+    /// runtime needs its I/O and its timers. Starting a command takes a moment: with many commands, better not on a
+    /// thread that moves bytes.
+    pub fn run<T, A>(self, balancer: Arc<Balancer<T>>, addresses: A) -> impl Future<Output = ()> + Send
+    where
+        T: Send + Sync + 'static,
+        A: Fn(&T) -> Vec<SocketAddr> + Send + 'static,
+    {
+        let switch = self.switch.watch();
+        let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
+        let rng = SmallRng::seed_from_u64(seed);
+        let (slots, rounds) = (BTreeMap::new(), FuturesUnordered::new());
+        let beats =
+            |now| Beats { monitor: self, balancer, addresses, rng, slots, rounds, serial: 0, looked: None, wake: now };
+        async move { beats(Instant::now()).run(switch).await }
+    }
+
+    /// Whether it looks after a backend in this state.
+    fn covers(&self, status: Status, health: Health) -> bool {
+        let wanted = if health == Health::Up { self.disables } else { self.enables };
+        wanted && status != Status::Disabled && !self.checks.is_empty()
+    }
+}
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { checks, pace, enables, disables, switch, .. } = self;
+        let mut shown = f.debug_struct("Monitor");
+        shown.field("checks", checks).field("interval", &pace.interval).field("jitter", &pace.jitter);
+        shown.field("enables", enables).field("disables", disables).field("switch", switch).finish()
+    }
+}
+
+/// Where a backend is in its beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Due(Instant),
+    /// This round is under way.
+    Running(u64),
+}
+
+/// A monitor at work.
+struct Beats<T, A> {
+    monitor: Monitor,
+    balancer: Arc<Balancer<T>>,
+    addresses: A,
+    rng: SmallRng,
+    slots: BTreeMap<BackendId, Slot>,
+    /// All in this one task, so that dropping it drops them at once.
+    rounds: FuturesUnordered<Round>,
+    serial: u64,
+    looked: Option<Instant>,
+    /// When to look at the balancer again.
+    wake: Instant,
+}
+
+impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
+    async fn run(mut self, mut switch: watch::Receiver<bool>) {
+        loop {
+            let on = *switch.borrow_and_update();
+            if on && self.wake <= Instant::now() {
+                self.look(Instant::now());
+            }
+            tokio::select! {
+                Some(found) = self.rounds.next() => self.end(found),
+                _ = switch.changed() => self.make_all_due(Instant::now()),
+                () = sleep_until(self.wake), if on => {}
+            }
+        }
+    }
+
+    fn make_all_due(&mut self, now: Instant) {
+        for slot in self.slots.values_mut().filter(|slot| matches!(slot, Slot::Due(_))) {
+            *slot = Slot::Due(now);
+        }
+        self.wake = now;
+    }
+
+    /// Looks at the balancer: who is new, who is gone, whose turn it is.
+    fn look(&mut self, now: Instant) {
+        let (mut before, mut next, mut begin) = (std::mem::take(&mut self.slots), now + LOOK_EVERY, BTreeMap::new());
+        for backend in self.balancer.stats().backends {
+            let BackendStats { id, name, status, health, .. } = backend;
+            let mut slot = before.remove(&id).unwrap_or(Slot::Due(now));
+            if let Slot::Due(due) = &mut slot
+                && *due <= now
+            {
+                // Whom it does not cover keeps the beat, and is looked at in a later round.
+                *due = later(now, self.pause());
+                if self.monitor.covers(status, health) {
+                    self.serial += 1;
+                    begin.insert(id, (name, self.serial, *due));
+                    slot = Slot::Running(self.serial);
+                }
+            }
+            if let Slot::Due(due) = slot {
+                next = next.min(due);
+            }
+            self.slots.insert(id, slot);
+        }
+        self.begin(begin);
+        (self.looked, self.wake) = (Some(now), next.max(now + BATCH));
+    }
+
+    fn begin(&mut self, mut whom: BTreeMap<BackendId, (String, u64, Instant)>) {
+        let (rounds, addresses, checks) = (&self.rounds, &self.addresses, &self.monitor.checks);
+        if whom.is_empty() {
+            return;
+        }
+        self.balancer.for_each(|id, payload| {
+            if let Some((name, serial, next)) = whom.remove(&id) {
+                let round = super::check::round(Arc::clone(checks), id, name, addresses(payload));
+                rounds.push(Box::pin(async move { Found { finding: round.await, serial, next } }));
+            }
+        });
+        // Removed since it was looked up.
+        self.slots.retain(|id, _| !whom.contains_key(id));
+    }
+
+    fn pause(&mut self) -> Duration {
+        let RiseFall { interval, .. } = self.monitor.pace;
+        self.monitor.pace.jittered(interval, &mut self.rng)
+    }
+
+    fn end(&mut self, Found { finding, serial, next }: Found) {
+        // Unless it was removed meanwhile.
+        let Some(slot) = self.slots.get_mut(&finding.id).filter(|slot| **slot == Slot::Running(serial)) else { return };
+        *slot = Slot::Due(next);
+        let soonest = self.looked.map_or(next, |looked| next.max(looked + BATCH));
+        self.wake = self.wake.min(soonest);
+        if self.monitor.switch.is_enabled() {
+            self.report(&finding);
+        }
+    }
+
+    fn report(&mut self, finding: &Finding) {
+        if let Some(trace) = &mut self.monitor.trace {
+            trace(finding);
+        }
+        let ended = match finding.answer {
+            Answer::Passed => Ended::Passed,
+            Answer::Failed(_) | Answer::Silent(_) => Ended::Failed,
+            Answer::SaidDown => Ended::SaidDown,
+            Answer::Inconclusive(_) => return,
+        };
+        if self.still_counts(finding.id) {
+            // One that is gone needs no evidence.
+            let _ = self.balancer.observe(finding.id, &Evidence::Probe(ended), now());
+        }
+    }
+
+    /// With `noenable` or `nodisable`, whether the backend is still one to look after: traffic may have taken it down
+    /// since the round began, or an operator brought it back. Otherwise that is no question.
+    fn still_counts(&self, id: BackendId) -> bool {
+        let covered = |b: &BackendStats| b.id == id && self.monitor.covers(b.status, b.health);
+        (self.monitor.enables && self.monitor.disables) || self.balancer.stats().backends.iter().any(covered)
+    }
+}

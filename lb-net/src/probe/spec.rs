@@ -1,0 +1,450 @@
+//! balance.fm's way to write monitoring (`-m`), with its additions, and back.
+
+use std::{fmt, net::IpAddr, num::NonZeroU32, str::FromStr, sync::Arc, time::Duration};
+
+use lb_core::health::RiseFall;
+
+use super::{
+    Check, Exec, Http, MonitorSpecError, Probe, StatusSet, Tcp,
+    words::{Word, escape, words},
+};
+
+/// What is checked, how often, and what follows: balance.fm's `-m`. Every value is valid.
+///
+/// Words are joined by `:`; a backslash escapes any character (`\:`, and `\n`, `\t` as in C).
+///
+/// | word | | default |
+/// |---|---|---|
+/// | `connect` | check: a connection can be made | |
+/// | `http=PATH` | check: GET of this path is answered as expected | |
+/// | `command=TEXT` | check: `sh -c` ends well; `%H` is the address, `%P` the port | |
+/// | `timeout=SECONDS` | of the check before it | the connect timeout, but no longer than the interval |
+/// | `pass=N,N,...` | of the command before it: good exit statuses, 0 to 255 | 0 |
+/// | `expect=TEXT` | of the http before it: the whole body, without white space around it | any |
+/// | `status=N,N-N,...` | of the http before it: good statuses | 200-299 |
+/// | `interval=SECONDS` | between the starts of two rounds, at least 0.01 | 60 |
+/// | `jitter=FRACTION` | by what part of it each interval varies at random, 0 to 1 | 0 |
+/// | `rise=N`, `fall=N` | rounds in a row that bring a backend back, or take it down | 1 |
+/// | `noenable` | never bring one back | |
+/// | `nodisable` | never take one down | |
+/// ```
+/// use lb_net::probe::MonitorSpec;
+/// let spec: MonitorSpec = r"command=check --to %H\:%P:pass=0,3:interval=5:fall=2".parse()?;
+/// assert_eq!(spec.interval().as_secs(), 5);
+/// assert_eq!(spec.to_string(), r"command=check --to %H\:%P:pass=0,3:interval=5:fall=2");
+/// # Ok::<(), lb_net::probe::MonitorSpecError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct MonitorSpec {
+    /// In the order in which they are made; there is one at least.
+    checks: Vec<CheckSpec>,
+    interval: Duration,
+    jitter: f64,
+    rise: NonZeroU32,
+    fall: NonZeroU32,
+    enables: bool,
+    disables: bool,
+}
+
+/// One check as written.
+/// ```
+/// let spec: lb_net::probe::MonitorSpec = "connect:timeout=0.3".parse()?;
+/// assert_eq!(spec.checks()[0].timeout.unwrap().as_millis(), 300);
+/// # Ok::<(), lb_net::probe::MonitorSpecError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckSpec {
+    /// What is done.
+    pub kind: CheckKind,
+    /// How long it may take, if that was said.
+    pub timeout: Option<Duration>,
+}
+
+/// What a check does.
+/// ```
+/// use lb_net::probe::{CheckKind, MonitorSpec};
+/// assert_eq!("connect".parse::<MonitorSpec>()?.checks()[0].kind, CheckKind::Connect);
+/// # Ok::<(), lb_net::probe::MonitorSpecError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CheckKind {
+    /// [`Tcp`]
+    Connect,
+    /// [`Http`]
+    Http {
+        /// What is asked for.
+        path: String,
+        /// The body that is expected.
+        expect: Option<String>,
+        /// The statuses that are good.
+        status: StatusSet,
+    },
+    /// [`Exec`]
+    Command {
+        /// What the shell is given.
+        text: String,
+        /// The exit statuses that are good.
+        pass: Vec<u8>,
+    },
+}
+
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
+const LEAST_INTERVAL: Duration = Duration::from_millis(10);
+/// Ten years, in seconds: microseconds below it have no rounding errors.
+const MOST_SECONDS: f64 = 315_360_000.0;
+
+impl MonitorSpec {
+    /// The checks, in order.
+    #[must_use]
+    pub fn checks(&self) -> &[CheckSpec] {
+        &self.checks
+    }
+
+    /// Between the starts of two rounds of a backend.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// Whether a backend that passes is brought back (not `noenable`).
+    #[must_use]
+    pub fn enables(&self) -> bool {
+        self.enables
+    }
+
+    /// Whether a backend that fails is taken down (not `nodisable`).
+    #[must_use]
+    pub fn disables(&self) -> bool {
+        self.disables
+    }
+
+    /// How the balancer is to judge what is found: the `probes` of its configuration. A backend is up before its first
+    /// check, as in balance.
+    #[must_use]
+    pub fn policy(&self) -> RiseFall {
+        let policy = RiseFall::new(self.rise, self.fall).with_intervals(self.interval, self.interval);
+        let mut policy = policy.assuming_up();
+        policy.jitter = self.jitter;
+        policy
+    }
+
+    /// The checks as they are made: where no time was said it is the connect timeout (`-t`), but no longer than the
+    /// interval. Connections come from `source` (`-B`).
+    pub(super) fn build(&self, connect_timeout: Duration, source: Option<IpAddr>) -> Vec<Check> {
+        let timeout = connect_timeout.min(self.interval);
+        let build = |check: &CheckSpec| check.build(check.timeout.unwrap_or(timeout), source);
+        self.checks.iter().map(build).collect()
+    }
+}
+
+impl CheckSpec {
+    fn new(kind: CheckKind) -> Self {
+        Self { kind, timeout: None }
+    }
+
+    fn build(&self, timeout: Duration, source: Option<IpAddr>) -> Check {
+        let (name, probe): (_, Arc<dyn Probe>) = match &self.kind {
+            CheckKind::Connect => {
+                let probe = Tcp::default();
+                ("connect".to_owned(), Arc::new(source.map_or(probe, |source| probe.with_source(source))))
+            }
+            CheckKind::Http { path, expect, status } => {
+                let mut probe = Http::new(path).with_status(status.clone());
+                if let Some(body) = expect {
+                    probe = probe.with_expect(body);
+                }
+                (format!("http={path}"), Arc::new(source.map_or(probe.clone(), |source| probe.with_source(source))))
+            }
+            CheckKind::Command { text, pass } => {
+                ("command".to_owned(), Arc::new(Exec::new(text).with_pass(pass.clone())))
+            }
+        };
+        Check::new(name, probe, timeout)
+    }
+}
+
+impl FromStr for MonitorSpec {
+    type Err = MonitorSpecError;
+    fn from_str(text: &str) -> Result<Self, MonitorSpecError> {
+        let one = NonZeroU32::MIN;
+        let (interval, jitter, checks) = (DEFAULT_INTERVAL, 0.0, Vec::new());
+        let mut spec = Self { checks, interval, jitter, rise: one, fall: one, enables: true, disables: true };
+        words(text)?.iter().try_for_each(|word| spec.take(word))?;
+        if spec.checks.is_empty() { Err(MonitorSpecError::NoCheck(text.to_owned())) } else { Ok(spec) }
+    }
+}
+
+impl MonitorSpec {
+    fn take(&mut self, word: &Word) -> Result<(), MonitorSpecError> {
+        match word.key.as_str() {
+            "connect" => word.bare().map(|()| self.checks.push(CheckSpec::new(CheckKind::Connect)))?,
+            "http" => self.checks.push(CheckSpec::new(http(word)?)),
+            "command" => self.checks.push(CheckSpec::new(command(word)?)),
+            "timeout" | "pass" | "expect" | "status" => self.take_option(word)?,
+            "interval" => {
+                let interval = seconds(word)?;
+                let long = interval >= LEAST_INTERVAL;
+                self.interval = long.then_some(interval).ok_or_else(|| word.wrong("at least 0.01 seconds"))?;
+            }
+            "jitter" => {
+                let fraction = word.value("0.1")?.parse().ok().filter(|fraction| (0.0..=1.0).contains(fraction));
+                self.jitter = fraction.ok_or_else(|| word.wrong("a fraction from 0 to 1, such as 0.1"))?;
+            }
+            "rise" => self.rise = rounds(word)?,
+            "fall" => self.fall = rounds(word)?,
+            "noenable" => word.bare().map(|()| self.enables = false)?,
+            "nodisable" => word.bare().map(|()| self.disables = false)?,
+            _ => return Err(word.unknown()),
+        }
+        Ok(())
+    }
+
+    /// An option of the check before it.
+    fn take_option(&mut self, word: &Word) -> Result<(), MonitorSpecError> {
+        let last = self.checks.last_mut();
+        match (word.key.as_str(), last.map(|check| (&mut check.kind, &mut check.timeout))) {
+            ("timeout", Some((_, timeout))) => *timeout = Some(seconds(word)?),
+            ("timeout", None) => return Err(word.misplaced("connect, http=PATH or command=TEXT")),
+            ("pass", Some((CheckKind::Command { pass, .. }, _))) => {
+                let codes: Option<_> = word.value("0")?.split(',').map(|code| number(code).ok()).collect();
+                *pass = codes.ok_or_else(|| word.wrong("exit statuses from 0 to 255, such as 0,3"))?;
+            }
+            ("pass", _) => return Err(word.misplaced("command=TEXT")),
+            ("expect", Some((CheckKind::Http { expect, .. }, _))) => {
+                let text = word.value("UP")?.trim_ascii();
+                *expect = Some(text.to_owned()).filter(|text| !text.is_empty());
+                expect.as_ref().ok_or_else(|| word.wrong("more than white space"))?;
+            }
+            ("status", Some((CheckKind::Http { status, .. }, _))) => {
+                *status = word.value("200")?.parse().map_err(|error| match error {
+                    MonitorSpecError::Value(_, expected) => word.wrong(expected),
+                    other => other,
+                })?;
+            }
+            _ => return Err(word.misplaced("http=PATH")),
+        }
+        Ok(())
+    }
+}
+
+fn http(word: &Word) -> Result<CheckKind, MonitorSpecError> {
+    let path = word.value("/")?.to_owned();
+    if !path.starts_with('/') {
+        return Err(word.wrong("a path that begins with '/'"));
+    }
+    if !path.chars().all(|letter| letter.is_ascii_graphic()) {
+        return Err(word.wrong("a path of visible ASCII: write other letters as %20 and the like"));
+    }
+    Ok(CheckKind::Http { path, expect: None, status: StatusSet::default() })
+}
+
+fn command(word: &Word) -> Result<CheckKind, MonitorSpecError> {
+    let text = word.value("TEXT")?.to_owned();
+    if text.contains('\0') {
+        Err(word.wrong("a command without NUL"))
+    } else {
+        Ok(CheckKind::Command { text, pass: vec![0] })
+    }
+}
+
+/// Above 0, to the microsecond.
+fn seconds(word: &Word) -> Result<Duration, MonitorSpecError> {
+    let seconds = word.value("SECONDS")?.parse().ok().filter(|seconds| *seconds > 0.0 && *seconds <= MOST_SECONDS);
+    let seconds: f64 =
+        seconds.ok_or_else(|| word.wrong("seconds above 0, at most 315360000; fractions are welcome"))?;
+    // What is not 0 is no 0, however short.
+    Ok(Duration::from_micros(((seconds * 1e6).round() as u64).max(1)))
+}
+
+fn rounds(word: &Word) -> Result<NonZeroU32, MonitorSpecError> {
+    number(word.value("2")?).map_err(|()| word.wrong("a number from 1 to 4294967295"))
+}
+
+/// Digits only: no sign.
+fn number<N: FromStr>(text: &str) -> Result<N, ()> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).ok_or(())
+}
+
+/// In the words it is read from; what is at its default is left out.
+impl fmt::Display for MonitorSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let checks: Vec<String> = self.checks.iter().map(ToString::to_string).collect();
+        f.write_str(&checks.join(":"))?;
+        if self.interval != DEFAULT_INTERVAL {
+            write!(f, ":interval={}", self.interval.as_secs_f64())?;
+        }
+        if self.jitter > 0.0 {
+            write!(f, ":jitter={}", self.jitter)?;
+        }
+        for (key, rounds) in [("rise", self.rise), ("fall", self.fall)] {
+            if rounds != NonZeroU32::MIN {
+                write!(f, ":{key}={rounds}")?;
+            }
+        }
+        f.write_str(if self.enables { "" } else { ":noenable" })?;
+        f.write_str(if self.disables { "" } else { ":nodisable" })
+    }
+}
+
+impl fmt::Display for CheckSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind)?;
+        self.timeout.iter().try_for_each(|timeout| write!(f, ":timeout={}", timeout.as_secs_f64()))
+    }
+}
+
+impl fmt::Display for CheckKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect => f.write_str("connect"),
+            Self::Http { path, expect, status } => {
+                write!(f, "http={}", escape(path))?;
+                expect.iter().try_for_each(|body| write!(f, ":expect={}", escape(body)))?;
+                if *status == StatusSet::default() { Ok(()) } else { write!(f, ":status={status}") }
+            }
+            Self::Command { text, pass } => {
+                write!(f, "command={}", escape(text))?;
+                let pass: Vec<String> = pass.iter().map(u8::to_string).collect();
+                if pass == ["0"] { Ok(()) } else { write!(f, ":pass={}", pass.join(",")) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<MonitorSpec, MonitorSpecError> {
+        text.parse()
+    }
+
+    #[test]
+    fn what_is_written_plainly_prints_back_as_it_was() {
+        for text in [
+            "connect",
+            "connect:timeout=0.3:interval=1",
+            "connect:command=exit 1:timeout=2:connect",
+            r"command=echo a\:b\\c\nd:pass=0,3,255:timeout=0.000001",
+            r"http=/health?a=b:expect=UP:status=200,300-399:timeout=1.5:interval=0.25:jitter=0.1:rise=2:fall=3",
+            "connect:noenable:nodisable",
+        ] {
+            assert_eq!(parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn other_ways_to_write_it_mean_the_same() {
+        let same = |one, other| assert_eq!(parse(one), parse(other), "{one}");
+        same("interval=60:connect", "connect");
+        same("interval=5:connect:interval=60", "connect");
+        same("connect:timeout=5e-1", "connect:timeout=.5");
+        same(r"connect:co\mmand=x\ty", "connect:command=x\ty");
+        same("http=/:expect= UP ", "http=/:expect=UP");
+        same("http=/:status=200-299", "http=/");
+        same("command=true:pass=0", "command=true");
+        same("connect:timeout=1:timeout=2", "connect:timeout=2");
+    }
+
+    #[test]
+    fn a_wrong_word_is_named_as_written_and_the_remedy_with_it() {
+        let rows = [
+            ("interval=5", "'interval=5' checks nothing: add connect, http=PATH or command=TEXT"),
+            ("", "'' checks nothing: add connect, http=PATH or command=TEXT"),
+            (
+                "connect::noenable",
+                r"'connect::noenable' has a colon too many: write \: for one that belongs to a value",
+            ),
+            ("conect", "unknown key 'conect': did you mean 'connect'?"),
+            ("connect:timout=3", "unknown key 'timout=3': did you mean 'timeout'?"),
+            ("connect=5", "connect=5: it takes no value: write connect"),
+            ("connect:noenable=", "noenable=: it takes no value: write noenable"),
+            ("http", "http: a value is missing: write http=/"),
+            ("connect:timeout=", "timeout=: a value is missing: write timeout=SECONDS"),
+            ("timeout=3:connect", "timeout=3: it must stand behind connect, http=PATH or command=TEXT"),
+            ("command=true:connect:pass=1", "pass=1: it must stand behind command=TEXT"),
+            ("connect:expect=UP", "expect=UP: it must stand behind http=PATH"),
+            ("http=/:expect= ", "expect= : expected more than white space"),
+            ("http=health", "http=health: expected a path that begins with '/'"),
+            (r"connect\", r"connect\: it ends in a backslash: write \\ for a backslash, \: for a colon"),
+            ("connect:interval=0.001", "interval=0.001: expected at least 0.01 seconds"),
+            ("connect:jitter=2", "jitter=2: expected a fraction from 0 to 1, such as 0.1"),
+            ("connect:rise=0", "rise=0: expected a number from 1 to 4294967295"),
+            ("connect:fall=+1", "fall=+1: expected a number from 1 to 4294967295"),
+            ("command=x:pass=256", "pass=256: expected exit statuses from 0 to 255, such as 0,3"),
+        ];
+        for (text, message) in rows {
+            assert_eq!(parse(text).unwrap_err().to_string(), message);
+        }
+        let all = parse("frequency=5:connect").unwrap_err().to_string();
+        assert!(all.starts_with("unknown key 'frequency=5': one of connect, command, http, timeout, "), "{all}");
+        for seconds in ["0", "-1", "nan", "inf", "1e99", "x", "315360001"] {
+            let error = parse(&format!("connect:timeout={seconds}")).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("timeout={seconds}: expected seconds above 0")), "{error}");
+        }
+        for status in ["20", "600", "200-", "300-200", "200,", "+200", "2oo"] {
+            let error = parse(&format!("http=/:status={status}")).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("status={status}: expected a list of statuses")), "{error}");
+        }
+        assert!(parse("http=/a b").unwrap_err().to_string().contains("%20"));
+    }
+
+    #[test]
+    fn a_check_without_a_timeout_has_the_connect_timeout_but_no_longer_than_the_interval() {
+        let timeouts = |text: &str| -> Vec<u64> {
+            let checks = parse(text).unwrap().build(Duration::from_secs(5), None);
+            checks.iter().map(|check| check.timeout().as_secs()).collect()
+        };
+        assert_eq!(timeouts("connect:command=true:timeout=9"), [5, 9]);
+        assert_eq!(timeouts("connect:interval=2:http=/"), [2, 2]);
+    }
+
+    #[test]
+    fn the_policy_is_that_of_balance_unless_said_otherwise() {
+        let policy = parse("connect:interval=7:jitter=0.5").unwrap().policy();
+        assert_eq!((policy.rise.get(), policy.fall.get(), policy.interval.as_secs()), (1, 1, 7));
+        assert_eq!((policy.initial, policy.jitter), (lb_core::Health::Up, 0.5));
+        let policy = parse("connect:rise=2:fall=3").unwrap().policy();
+        assert_eq!((policy.rise.get(), policy.fall.get()), (2, 3));
+    }
+
+    fn word() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just("connect".to_owned()),
+            "command=[a-z:=\\\\%\n\t ]{1,9}",
+            "http=/[a-z%?=:\\\\]{0,9}",
+            "timeout=[0-9]{1,8}[.]?[0-9]{0,8}",
+            "interval=[0-9]{1,9}[.]?[0-9]{0,8}",
+            "pass=[0-9]{1,3}(,[0-9]{1,2}){0,3}",
+            "expect=[ A-Zé:]{1,5}",
+            "status=[1-6][0-9]{2}(-[1-6]00)?",
+            "jitter=[01]?[.][0-9]{1,20}",
+            "(rise|fall)=[0-9]{1,11}",
+            "no(en|dis)able",
+            ".{0,5}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics_and_what_parses_prints_back(
+            text in prop_oneof![prop::collection::vec(word(), 0..6).prop_map(|words| words.join(":")), ".{0,40}"]
+        ) {
+            if let Ok(spec) = parse(&text) {
+                prop_assert_eq!(parse(&spec.to_string()), Ok(spec));
+            }
+        }
+
+        #[test]
+        fn checks_with_options_print_back(text in "[^\0]{1,20}", seconds in 0.01..300_000_000.0, jitter in 0.0..1.0) {
+            let text = format!("command={}:timeout={seconds}:interval={seconds}:jitter={jitter}", escape(&text));
+            let spec = parse(&text).unwrap();
+            prop_assert_eq!(parse(&spec.to_string()), Ok(spec));
+        }
+    }
+}
