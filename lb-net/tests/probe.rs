@@ -17,7 +17,7 @@ use std::{
 };
 
 use lb_core::{
-    BackendConfig, Balancer, Cause, Config, GroupConfig, Health, Outcome, Request, Start, Status,
+    BackendConfig, Balancer, Cause, Config, EventKind, GroupConfig, Health, Outcome, Request, Start, Status,
     rand::{SeedableRng, rngs::SmallRng},
 };
 use lb_net::probe::{Answer, Check, Exec, Finding, Http, Monitor, MonitorSpec, Probe, StatusSet, Switch, Target, Tcp};
@@ -228,7 +228,9 @@ async fn http_asks_with_the_backends_name_on_a_connection_of_its_own() {
     let (address, mut requests) = serve(&[b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"], false).await;
     let target = Target::new("alpha:http", address);
     assert_eq!(Http::new("/health?full=1").probe(&target).await, Answer::Passed);
+    assert_eq!(Http::new("a b\r\nX: é").probe(&target).await, Answer::Passed);
     let request = requests.recv().await.unwrap();
+    assert!(requests.recv().await.unwrap().starts_with("GET /a%20b%0D%0AX:%20%C3%A9 HTTP/1.1\r\n"));
     let lines: Vec<&str> = request.split("\r\n").collect();
     assert_eq!(lines[0], "GET /health?full=1 HTTP/1.1");
     assert_eq!(lines[1], format!("Host: alpha:{}", address.port()));
@@ -295,6 +297,8 @@ async fn a_command_that_prints_and_reads_does_not_fail() {
     let target = target("127.0.0.1:1".parse().unwrap());
     let talkative = "echo out && echo err >&2 && cat && head -c 300000 /dev/zero";
     assert_eq!(soon(Exec::new(talkative).probe(&target)).await, Answer::Passed);
+    let nowhere = r#"for fd in 0 1 2; do test "$(readlink /proc/$$/fd/$fd)" = /dev/null || exit 1; done"#;
+    assert_eq!(soon(Exec::new(nowhere).probe(&target)).await, Answer::Passed);
 }
 
 #[tokio::test]
@@ -424,6 +428,25 @@ async fn a_backend_that_dies_is_out_after_its_first_failed_check_and_back_after_
     while running.next().await.answer != Answer::Passed {}
     eventually(|| health(&balancer, 0) == Health::Up).await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn every_change_comes_with_its_reason() {
+    let refusing = Refusing::new();
+    let text = "connect:interval=0.05";
+    let balancer = over(&[refusing.address], &spec(text));
+    balancer.record_events();
+    let running = Running::new(text, &balancer);
+    eventually(|| health(&balancer, 0) == DOWN).await;
+    let _stub = refusing.revive(Manner::Echo);
+    eventually(|| health(&balancer, 0) == Health::Up).await;
+    running.stop().await;
+    let changes = balancer.take_events().into_iter().filter_map(|event| match event.kind {
+        EventKind::Health { to, reason, .. } => Some((to, reason)),
+        _ => None,
+    });
+    let expected = [(DOWN, "probe: connect: connection refused".into()), (Health::Up, "probe: passed".into())];
+    assert_eq!(changes.collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test]
@@ -578,7 +601,8 @@ async fn the_switch_stops_checks_and_starts_a_round_at_once() {
         assert!(switch.set_enabled(true));
         let mut found = [running.next().await.backend, running.next().await.backend];
         let mut all = [stub.address.to_string(), refusing.address.to_string()];
-        (found.sort(), all.sort());
+        found.sort();
+        all.sort();
         assert_eq!(found, all);
         assert!(switch.set_enabled(false));
     }

@@ -42,7 +42,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// Asks for this path, with its query if it has one.
+    /// Asks for this path, with its query if it has one. What a request line cannot hold is written as `%20` and the like.
     #[must_use]
     pub fn new(path: impl Into<String>) -> Self {
         Self { path: path.into(), expect: None, status: StatusSet::default(), tcp: Tcp::default() }
@@ -67,9 +67,7 @@ impl Http {
     }
 
     fn request(&self, target: &Target) -> String {
-        // What no request line can hold would make it another request.
-        let path: String = self.path.chars().filter(char::is_ascii_graphic).collect();
-        let host = host(target);
+        let (path, host) = (encoded(&self.path), host(target));
         format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: lb\r\nAccept: */*\r\nConnection: close\r\n\r\n")
     }
 
@@ -117,6 +115,19 @@ impl Probe for Http {
         };
         self.ask(&mut stream, target).await.unwrap_or_else(|error| Answer::Failed(explain(&error)))
     }
+}
+
+/// The path as a request line can hold it, so that no path makes another request of it.
+fn encoded(path: &str) -> String {
+    let mut encoded = String::from(if path.starts_with('/') { "" } else { "/" });
+    for byte in path.bytes() {
+        if byte.is_ascii_graphic() {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
 }
 
 /// The backend's host as configured, and the port that is asked; the address where the name cannot stand in a header.

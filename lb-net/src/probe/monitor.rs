@@ -259,7 +259,7 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
         };
         if self.still_counts(finding.id) {
             // One that is gone needs no evidence.
-            let _ = self.balancer.observe(finding.id, &Evidence::Probe(ended), now());
+            let _ = self.balancer.observe_because(finding.id, &Evidence::Probe(ended), &finding.reason, now());
         }
     }
 
