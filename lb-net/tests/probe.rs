@@ -706,9 +706,9 @@ async fn jitter_spreads_rounds_and_the_seed_repeats_them() {
             let monitor = Monitor::with_checks([check], pace).with_seed(seed);
             let monitor = monitor.with_trace(move |_| heard.send(tokio::time::Instant::now()).unwrap_or_default());
             tokio::spawn(monitor.run(balancer, |address| vec![*address]));
-            let (mut gaps, mut last) = (Vec::new(), times.recv().await.unwrap());
+            let (mut gaps, mut last) = (Vec::new(), soon(times.recv()).await.unwrap());
             for _ in 0..20 {
-                let next = times.recv().await.unwrap();
+                let next = soon(times.recv()).await.unwrap();
                 gaps.push((next - last).as_millis());
                 last = next;
             }
