@@ -20,7 +20,10 @@ use lb_core::{
     BackendConfig, Balancer, Cause, Config, EventKind, GroupConfig, Health, Outcome, Request, Start, Status,
     rand::{SeedableRng, rngs::SmallRng},
 };
-use lb_net::probe::{Answer, Check, Exec, Finding, Http, Monitor, MonitorSpec, Probe, StatusSet, Switch, Target, Tcp};
+use lb_net::{
+    connect::Addresses,
+    probe::{Answer, Check, Exec, Finding, Http, Monitor, MonitorSpec, Probe, StatusSet, Switch, Target, Tcp},
+};
 use support::{Front, Manner, Refusing, Silent, Stub, balancer, eventually, soon};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -69,7 +72,7 @@ impl Running {
         let (heard, findings) = mpsc::unbounded_channel();
         let monitor = monitor.with_trace(move |finding| drop(heard.send(finding.clone())));
         let switch = monitor.switch();
-        let task = tokio::spawn(monitor.run(Arc::clone(balancer), |address| vec![*address]));
+        let task = tokio::spawn(monitor.run(Arc::clone(balancer), Addresses::all_addresses));
         Self { task, findings, switch }
     }
 
@@ -461,7 +464,7 @@ async fn rise_and_fall_count_rounds() {
     let monitor = monitor.with_trace(move |found| {
         noted.lock().unwrap().push((found.answer == Answer::Passed, health(&before, 0)));
     });
-    let task = tokio::spawn(monitor.run(Arc::clone(&balancer), |address| vec![*address]));
+    let task = tokio::spawn(monitor.run(Arc::clone(&balancer), Addresses::all_addresses));
     eventually(|| health(&balancer, 0) == DOWN).await;
     let bad = seen.lock().unwrap().iter().filter(|seen| **seen == (false, Health::Up)).count();
     assert_eq!(bad, 3);
@@ -687,7 +690,7 @@ async fn of_several_addresses_the_first_that_answers_decides() {
         let (heard, mut findings) = mpsc::unbounded_channel();
         let monitor = Monitor::new(&spec, Duration::from_secs(5), None);
         let monitor = monitor.with_trace(move |finding| drop(heard.send(finding.reason.clone())));
-        let task = tokio::spawn(monitor.run(balancer, Clone::clone));
+        let task = tokio::spawn(monitor.run(balancer, Addresses::all_addresses));
         assert_eq!(soon(findings.recv()).await.unwrap(), reason);
         task.abort();
     }
@@ -705,7 +708,7 @@ async fn jitter_spreads_rounds_and_the_seed_repeats_them() {
             let (heard, mut times) = mpsc::unbounded_channel();
             let monitor = Monitor::with_checks([check], pace).with_seed(seed);
             let monitor = monitor.with_trace(move |_| heard.send(tokio::time::Instant::now()).unwrap_or_default());
-            tokio::spawn(monitor.run(balancer, |address| vec![*address]));
+            tokio::spawn(monitor.run(balancer, Addresses::all_addresses));
             let (mut gaps, mut last) = (Vec::new(), soon(times.recv()).await.unwrap());
             for _ in 0..20 {
                 let next = soon(times.recv()).await.unwrap();

@@ -6,14 +6,14 @@
 //! ```
 //! use std::{net::SocketAddr, sync::Arc, time::Duration};
 //! use lb_core::{Balancer, Config};
-//! use lb_net::probe::{Monitor, MonitorSpec};
+//! use lb_net::{connect::Addresses, probe::{Monitor, MonitorSpec}};
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let mut world = lb_core::sim::World::new(1);
 //! let spec: MonitorSpec = "http=/health:expect=UP:timeout=0.5:interval=2:fall=3".parse()?;
 //! let config = "127.0.0.1:80 127.0.0.1:81".parse::<Config>()?.with_probes(spec.policy());
 //! let balancer = Balancer::new(config, world.now(), world.rng(), |backend| backend.name.parse::<SocketAddr>().unwrap());
 //! let monitor = Monitor::new(&spec, Duration::from_secs(5), None);
-//! tokio::spawn(monitor.run(Arc::new(balancer), |address| vec![*address]));
+//! tokio::spawn(monitor.run(Arc::new(balancer), Addresses::all_addresses));
 //! # Ok(()) }
 //! ```
 

@@ -43,7 +43,7 @@ const BATCH: Duration = Duration::from_millis(10);
 /// ```
 /// use std::{net::SocketAddr, sync::Arc, time::Duration};
 /// use lb_core::{Balancer, Health};
-/// use lb_net::probe::{Monitor, MonitorSpec};
+/// use lb_net::{connect::Addresses, probe::{Monitor, MonitorSpec}};
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let mut world = lb_core::sim::World::new(1);
 /// let spec: MonitorSpec = "command=exit 1:interval=0.05".parse()?;
@@ -51,7 +51,7 @@ const BATCH: Duration = Duration::from_millis(10);
 /// let make = |backend: &lb_core::BackendConfig| backend.name.parse::<SocketAddr>().unwrap();
 /// let balancer = Arc::new(Balancer::new(config, world.now(), world.rng(), make));
 /// let monitor = Monitor::new(&spec, Duration::from_secs(5), None);
-/// let running = tokio::spawn(monitor.run(Arc::clone(&balancer), |address| vec![*address]));
+/// let running = tokio::spawn(monitor.run(Arc::clone(&balancer), Addresses::all_addresses));
 /// while balancer.stats().backends[0].health == Health::Up {
 ///     tokio::task::yield_now().await;
 /// }
@@ -112,9 +112,9 @@ impl Monitor {
 
     /// Checks for as long as it is polled. Dropping it ends all checks: nothing of them is left, no process either.
     ///
-    /// `addresses` says where a backend is now, in the order in which to look; it must not call the balancer. The
-    /// runtime needs its I/O and its timers. Starting a command takes a moment: with many commands, better not on a
-    /// thread that moves bytes.
+    /// `addresses` says where a backend is now, in the order in which to look; it must not call the balancer.
+    /// [`Addresses::all_addresses`](crate::connect::Addresses::all_addresses) will do. The runtime needs its I/O and its
+    /// timers. Starting a command takes a moment: better not on a thread that moves bytes.
     pub fn run<T, A>(self, balancer: Arc<Balancer<T>>, addresses: A) -> impl Future<Output = ()> + Send
     where
         T: Send + Sync + 'static,
