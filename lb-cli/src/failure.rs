@@ -1,11 +1,8 @@
 //! Why `lb` ends: one line, a remedy, and balance's exit status.
 
-use std::{
-    error::Error,
-    fmt::Write as _,
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::{error::Error, fmt::Write as _, process::ExitCode};
+
+use crate::log::{Entry, Level, Log};
 
 /// balance's exit statuses, those of sysexits(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,20 +50,9 @@ impl Failure {
         Self { line: format!("{}; {remedy}", self.line), ..self }
     }
 
-    pub(crate) fn report(self) -> ExitCode {
-        say(&self.line);
+    pub(crate) fn report(self, log: &Log) -> ExitCode {
+        log.end();
+        log.write(&Entry::new(Level::Error, "failed", self.line).as_answer().with("status", self.status as u8));
         ExitCode::from(self.status as u8)
     }
-}
-
-/// One line for whoever started `lb`, written at once. That nobody reads it any more is no reason to fail, or to panic as
-/// `eprintln` does.
-pub(crate) fn say(line: &str) {
-    let mut text = String::from("lb: ");
-    for letter in line.chars() {
-        // What was typed may hold line ends and escapes.
-        if letter.is_control() { text.extend(letter.escape_default()) } else { text.push(letter) }
-    }
-    text.push('\n');
-    let _ = io::stderr().write_all(text.as_bytes());
 }

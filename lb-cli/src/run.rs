@@ -1,121 +1,81 @@
-//! Arguments to running listeners; signals.
+//! A plan to running listeners, until a signal.
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener},
     sync::Arc,
     thread::JoinHandle,
     time::Instant,
 };
 
 use lb_core::{
-    BackendConfig, Balancer, Config, SelectorKind, SpecError,
+    Balancer, SelectorKind,
     rand::{SeedableRng as _, rngs::SmallRng},
 };
-use lb_net::{
-    TcpProxy,
-    connect::Dialer,
-    listener::{BindError, bind},
-    relay, resolve,
-    tcp::{self, Served},
-};
+use lb_net::{TcpProxy, connect::Dialer, tcp::Served};
 use tokio::{
     runtime::{self, Runtime},
-    signal::unix::{SignalKind, signal},
     sync::watch,
 };
 
 use crate::{
-    args::{Balance, address},
-    failure::{Failure, Status, say},
+    args::Balance,
+    daemon::Starter,
+    failure::{Failure, Status},
+    log::{Entry, Level, Log},
+    notify::Notifier,
+    plan::{Plan, settings},
+    signals::Signals,
 };
 
 /// What a backend is to the proxy: its addresses.
 type Backends = Balancer<Vec<SocketAddr>>;
 
-/// Balances until it is told to stop.
-pub(crate) fn run(args: &Balance) -> Result<(), Failure> {
-    let port = resolve::port(&args.port).map_err(|error| {
-        Failure::chain(Status::Usage, &error)
-            .with_remedy("first comes the port to listen on: lb [options] PORT backend...")
-    })?;
-    let config = configuration(args)?;
-    let balancer = balancer(config, port, &args.words)?;
-    let source = args.source.as_deref().map(source).transpose().map_err(|failure| failure.about("-B"))?;
+/// Who hears how it goes.
+#[derive(Debug)]
+pub(crate) struct Tell {
+    pub(crate) log: Log,
+    pub(crate) notifier: Notifier,
+}
+
+/// Balances until it is told to stop. As the part in the background of a `starter`, tells it when it serves.
+pub(crate) fn run(args: &Balance, starter: Option<Starter>, tell: &Tell) -> Result<(), Failure> {
+    let plan = Plan::new(args)?;
+    let (place, source, user) = (plan.place, plan.source, plan.user);
+    let (config, mut addresses) = (plan.config, plan.addresses.into_iter());
+    let mut rng = SmallRng::seed_from_u64(RandomSeed::new().0);
+    let make = |_: &_| addresses.next().unwrap_or_default();
+    let balancer = Arc::new(Balancer::new(config, Instant::now(), &mut rng, make));
     let dialer = Dialer::default().with_late_acknowledgement();
     let dialer = source.map_or(dialer, |source| dialer.with_source(source));
     let proxy = TcpProxy::with_connector(Arc::clone(&balancer), Arc::new(dialer)).with_settings(settings(args));
-    let listeners = listen(args, port)?;
+    let listeners = place.listen(args.worker_count())?;
     // Without the right to raise it the limit stays, and accepting pauses when it is reached.
     let _ = lb_net::sys::raise_descriptor_limit();
-    note_idle_options(args);
-    serve(&proxy, &balancer, listeners, args)
+    // LEAD: wire: what needs the rights of root besides the port (the control socket) is made here.
+    if let Some(user) = user {
+        user.assume()?;
+    }
+    note_idle_options(args, &tell.log);
+    serve(&proxy, &balancer, listeners, args, starter, tell)
 }
 
-/// An address to connect from; that it is one of this machine shows when it is bound to.
-fn source(word: &str) -> Result<IpAddr, Failure> {
-    let address = address(word, false)?;
-    std::net::UdpSocket::bind((address, 0))
-        .map_err(|error| Failure::chain(Status::System, &error).about(word))
-        .map(|_| address)
-}
-
-/// An option that changes nothing here is said to do so: it may be a misunderstanding.
-fn note_idle_options(args: &Balance) {
+/// An option that changes nothing here, or less than one may think, is said to do so.
+fn note_idle_options(args: &Balance, log: &Log) {
+    let note = |text: &str| log.notice("note", format!("note: {text}"));
     let hashes = args.select == SelectorKind::Hash { spill: false } || args.words.iter().any(|word| word == "%");
     if args.hash_failover && !hashes {
-        say("note: -H changes nothing, because no group ends in '%'");
+        note("-H changes nothing, because no group ends in '%'");
     }
-}
-
-fn configuration(args: &Balance) -> Result<Config, Failure> {
-    let mut config = Config::from_words(args.words.iter().map(String::as_str)).map_err(|error| {
-        let status = if matches!(error, SpecError::EmptyGroup(..)) { Status::Groups } else { Status::Backend };
-        let failure = Failure::chain(status, &error);
-        match &error {
-            SpecError::Port(word, _) | SpecError::Limit(word, _) | SpecError::Weight(word, _) => {
-                bracketed(failure, word)
-            }
-            SpecError::Excess(word, _) => bracketed(failure, word),
-            _ => failure,
-        }
-    })?;
-    for group in &mut config.groups {
-        if group.selector == SelectorKind::default() {
-            group.selector = args.select;
-        }
-        if let SelectorKind::Hash { spill } = &mut group.selector {
-            *spill = args.hash_failover;
-        }
+    if args.mapped {
+        note("-M changes nothing, because lb never keeps its state in shared files");
     }
-    Ok(if args.autodisable { config.with_autodisable() } else { config })
-}
-
-/// With the remedy for an IPv6 address that was taken for a host with port, limit and weight.
-fn bracketed(failure: Failure, word: &str) -> Failure {
-    match word.parse::<Ipv6Addr>() {
-        Ok(_) => failure.with_remedy(&format!("an IPv6 address goes in brackets: [{word}]")),
-        Err(_) => failure,
+    if args.autodisable && args.autodisable_for.is_none() && args.monitor.is_none() {
+        note(
+            "with -a alone a backend that fails once stays out until it is enabled by hand; \
+             --autodisable-for SECONDS lets it come back, -m as soon as it is well",
+        );
     }
-}
-
-/// A balancer over resolved backends: what cannot be resolved is said before anything is served.
-fn balancer(config: Config, default_port: u16, words: &[String]) -> Result<Arc<Backends>, Failure> {
-    let (mut failure, default_port) = (None, default_port.to_string());
-    let seed = RandomSeed::new();
-    let balancer = Balancer::new(config, Instant::now(), &mut SmallRng::seed_from_u64(seed.0), |backend| {
-        let (host, port) = backend.host_and_port();
-        resolve::addresses(host, port.unwrap_or(&default_port)).unwrap_or_else(|error| {
-            failure.get_or_insert_with(|| {
-                let word =
-                    words.iter().find(|word| word.parse().is_ok_and(|one: BackendConfig| one.name == backend.name));
-                let failure = Failure::chain(Status::Backend, &error).about(&backend.name);
-                word.map_or(failure.clone(), |word| bracketed(failure, word))
-            });
-            Vec::new()
-        })
-    });
-    failure.map_or_else(|| Ok(Arc::new(balancer)), Err)
 }
 
 /// Different at each start.
@@ -128,65 +88,14 @@ impl RandomSeed {
     }
 }
 
-fn settings(args: &Balance) -> tcp::Settings {
-    let idle = Some(args.idle_timeout).filter(|time| !time.is_zero());
-    tcp::Settings::default()
-        .with_connect_timeout(args.connect_timeout)
-        .with_race(args.race.0)
-        .with_grace(args.grace)
-        .with_relay(relay::Settings::default().with_idle_timeout(idle))
-}
-
-/// One listener for each worker.
-fn listen(args: &Balance, port: u16) -> Result<Vec<TcpListener>, Failure> {
-    let count = args.worker_count();
-    let listeners = match &args.bind {
-        Some(word) => {
-            bind(SocketAddr::new(address(word, args.ipv6).map_err(|failure| failure.about("-b"))?, port), count)
-        }
-        None => bind_everywhere(port, count, args.ipv6),
-    };
-    listeners.map_err(|error| cannot_listen(&error))
-}
-
-/// Why, and what can be done about it.
-pub(crate) fn cannot_listen(error: &BindError) -> Failure {
-    let failure = Failure::chain(Status::System, error);
-    match remedy(error) {
-        Some(remedy) => failure.with_remedy(&remedy),
-        None => failure,
-    }
-}
-
-/// On all addresses of both families; on a machine without IPv6, on those of IPv4.
-fn bind_everywhere(port: u16, count: usize, ipv6: bool) -> Result<Vec<TcpListener>, BindError> {
-    let all: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
-    let [v6, v4] = all.map(|ip| SocketAddr::new(ip, port));
-    bind(v6, count).or_else(|error| {
-        let no_ipv6 = matches!(error.source.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
-            || error.source.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
-        if no_ipv6 && !ipv6 { bind(v4, count) } else { Err(error) }
-    })
-}
-
-fn remedy(error: &BindError) -> Option<String> {
-    match error.source.kind() {
-        io::ErrorKind::AddrInUse => Some("another lb, or another program, listens there".to_owned()),
-        io::ErrorKind::PermissionDenied if error.address.port() < 1024 => Some(format!(
-            "start lb as root, or give it the right to ports below 1024: setcap cap_net_bind_service=+ep {}",
-            std::env::current_exe().map_or_else(|_| "lb".to_owned(), |path| path.display().to_string())
-        )),
-        io::ErrorKind::AddrNotAvailable => Some("it is no address of this machine".to_owned()),
-        _ => None,
-    }
-}
-
 /// Starts the workers, and stays until a signal has stopped them.
 fn serve(
     proxy: &TcpProxy<Vec<SocketAddr>>,
     balancer: &Arc<Backends>,
     listeners: Vec<TcpListener>,
     args: &Balance,
+    starter: Option<Starter>,
+    tell: &Tell,
 ) -> Result<(), Failure> {
     let system = |error: io::Error| Failure::chain(Status::System, &error);
     let address = listeners.first().and_then(|listener| listener.local_addr().ok());
@@ -200,22 +109,45 @@ fn serve(
     let start = |listener| worker(proxy.clone(), listener, stopped.clone());
     let workers: Vec<_> = listeners.into_iter().map(start).collect::<io::Result<_>>().map_err(system)?;
     drop(stopped);
-    say(&ready_line(address, balancer));
+    ready(address, balancer, starter, tell)?;
     runtime.block_on(async {
         let driver = tokio::spawn(lb_net::drive(Arc::clone(balancer)));
-        signals.stopped(&stop, args).await;
+        tokio::select! {
+            () = signals.stopped(&stop, args.grace, tell) => {}
+            never = tell.log.summaries() => match never {},
+        }
         driver.abort();
     });
     drop(stop);
-    finish(workers)
+    finish(workers, &tell.log)
 }
 
-fn ready_line(address: Option<SocketAddr>, balancer: &Backends) -> String {
+/// Says so to all who want to know.
+fn ready(
+    address: Option<SocketAddr>,
+    balancer: &Backends,
+    starter: Option<Starter>,
+    tell: &Tell,
+) -> Result<(), Failure> {
     let backends = balancer.stats().backends;
     let groups = backends.last().map_or(0, |last| last.group + 1);
     let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     let place = address.map_or_else(|| "nothing".to_owned(), |address| address.to_string());
-    format!("listening on {place}: {} in {}", plural(backends.len(), "backend"), plural(groups, "group"))
+    let line = format!("listening on {place}: {} in {}", plural(backends.len(), "backend"), plural(groups, "group"));
+    let entry = Entry::new(Level::Notice, "ready", line.as_str()).with("address", place);
+    let entry = entry.with("backends", backends.len()).with("groups", groups).with("pid", std::process::id());
+    tell.log.write(&entry.with("version", env!("CARGO_PKG_VERSION")));
+    match starter {
+        Some(starter) => {
+            tell.log.leave_terminal();
+            let failed = |error| Failure::chain(Status::System, &error).about("cannot go to the background");
+            starter.ready(&line).map_err(failed)
+        }
+        None => {
+            tell.notifier.ready(&line);
+            Ok(())
+        }
+    }
 }
 
 pub(crate) fn single_threaded() -> io::Result<Runtime> {
@@ -241,7 +173,7 @@ fn worker(
 }
 
 /// Waits for the workers. One that failed makes `lb` fail once the others have ended.
-fn finish(workers: Vec<JoinHandle<io::Result<Served>>>) -> Result<(), Failure> {
+fn finish(workers: Vec<JoinHandle<io::Result<Served>>>, log: &Log) -> Result<(), Failure> {
     let mut cut = 0;
     let mut failure = None;
     for worker in workers {
@@ -253,53 +185,9 @@ fn finish(workers: Vec<JoinHandle<io::Result<Served>>>) -> Result<(), Failure> {
     }
     if cut > 0 {
         let sessions = if cut == 1 { "session was" } else { "sessions were" };
-        say(&format!("stopped; {cut} {sessions} cut after the grace period"));
+        let line = format!("stopped; {cut} {sessions} cut after the grace period");
+        log.write(&Entry::new(Level::Warning, "stopped", line).with("cut", cut));
     }
+    log.end();
     failure.map_or(Ok(()), Err)
-}
-
-/// The signals that `lb` listens to.
-pub(crate) struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    quit: tokio::signal::unix::Signal,
-    /// Caught so that it does not end us: there is nothing to read again yet.
-    _hang_up: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            _hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.quit.recv() => {}
-        }
-    }
-
-    /// Returns when the workers have ended after the first signal. A second one ends `lb` at once.
-    async fn stopped(mut self, stop: &watch::Sender<()>, args: &Balance) {
-        tokio::select! {
-            () = self.next() => {}
-            // All workers have ended by themselves: nothing accepts any more.
-            () = stop.closed() => return,
-        }
-        say(&format!("stopping: sessions may go on for {:?}", args.grace));
-        let _ = stop.send(());
-        tokio::select! {
-            () = self.next() => {
-                say("stopped at once by a second signal");
-                std::process::exit(1);
-            }
-            () = stop.closed() => {}
-        }
-    }
 }

@@ -35,6 +35,30 @@ pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
     Ok(limit.maximum)
 }
 
+/// Removes variables from this process's environment, so that no child inherits them; says whether it could.
+///
+/// Only while the process has a single thread, so first thing in `main`: another thread might read the environment
+/// meanwhile. Where that cannot be seen, for want of `/proc`, nothing is removed.
+///
+/// ```
+/// // A doctest has threads besides this one, or none: what it says is what it did.
+/// let removed = lb_net::sys::forget_variables(&["PATH"]);
+/// assert_eq!(removed, std::env::var_os("PATH").is_none());
+/// ```
+#[must_use]
+#[allow(unsafe_code, reason = "no safe interface exists: std cannot know that there are no other threads")]
+pub fn forget_variables(names: &[&str]) -> bool {
+    let is_alone = std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1);
+    if is_alone {
+        for name in names {
+            // SAFETY: only another thread could read or write the environment at the same time. This is the only one,
+            // and a new one could be started by this one only.
+            unsafe { std::env::remove_var(name) };
+        }
+    }
+    is_alone
+}
+
 /// Is this about descriptors or kernel memory having run out: something that passes when sessions end?
 ///
 /// ```

@@ -37,7 +37,9 @@ use self::{
 use crate::{
     args,
     failure::{Failure, Status},
-    run::{RandomSeed, Signals, cannot_listen, single_threaded},
+    listen::cannot_listen,
+    run::{RandomSeed, single_threaded},
+    signals::Signals,
 };
 
 const NAMES: [&str; 3] = ["alpha", "beta", "gamma"];

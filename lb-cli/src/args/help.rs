@@ -1,0 +1,83 @@
+//! What `--help` and the manual page say beyond the options.
+
+/// Headings of the options.
+pub(super) const LISTEN: &str = "Clients";
+pub(super) const CHOICE: &str = "Backends";
+pub(super) const HEALTH: &str = "Health of backends";
+pub(super) const SESSIONS: &str = "Sessions";
+pub(super) const CONTROL: &str = "Control of a running lb";
+pub(super) const PROCESS: &str = "Process";
+pub(super) const LOGS: &str = "Logs";
+
+/// The ways to call it.
+pub(crate) const SYNOPSIS: [&str; 3] =
+    ["lb [options] PORT backend... [!|%]", "lb [-b ADDRESS] -i|-c COMMANDS PORT", "lb demo [options]"];
+
+/// The words behind the port.
+pub(crate) const WORDS: &str = "\
+Backends are host[:port[:max[:weight]]]. Parts may be empty, an IPv6 address
+goes in brackets, a port may be a service's name. Without a port it is PORT;
+max is the number of connections at a time, 0 for any number. A word '!' ends
+a group: the next group is used when no backend of those before it can take a
+connection. A word '%' ends a group in which a client always meets the same
+backend.";
+
+/// Command lines and what they do.
+pub(crate) const EXAMPLES: [(&str, &str); 8] = [
+    ("lb 80 alpha beta", "in turn: alpha beta alpha beta ..."),
+    ("lb 80 alpha::256 ! beta::64 ! spare", "fill alpha, then beta, then spare"),
+    ("lb 80 alpha beta gamma %", "each client has its own backend"),
+    ("lb -b 127.0.0.1 8080 [2001:db8::7]:80", "listen on one address"),
+    ("lb --select least-loaded 80 a:::3 b", "a takes three times as much as b"),
+    ("lb -m connect:interval=5 80 alpha beta", "check both every 5 seconds"),
+    ("lb -c 'disable 0' 80", "no new connections for the first one"),
+    ("lb demo", "see it work, in one process"),
+];
+
+/// What it ends with.
+pub(crate) const STATUSES: [(&str, &str); 5] = [
+    ("0", "stopped as asked, or serving in the background"),
+    ("64", "usage"),
+    ("65", "a backend"),
+    ("69", "the groups, monitoring, control"),
+    ("71", "the system (address in use, no permission)"),
+];
+
+/// What it listens to.
+pub(crate) const SIGNALS: [(&str, &str); 2] = [
+    ("TERM, INT, QUIT", "accept nobody else, let sessions go on for --grace, end; a second one ends lb at once"),
+    ("HUP", "ask for the addresses of host names again, and change nothing else"),
+];
+
+/// What it leaves on or reads from the file system.
+pub(crate) const FILES: [(&str, &str); 3] = [
+    ("/run/lb/", "sockets for -i and -c, of root only; another user's are in lb/ of its runtime directory"),
+    ("/dev/log", "where events go from the background"),
+    ("/etc/services", "the names of ports"),
+];
+
+/// What it reads from the environment.
+pub(crate) const ENVIRONMENT: [(&str, &str); 3] = [
+    ("NOTIFY_SOCKET", "where systemd is told that lb is ready, and that it stops"),
+    ("JOURNAL_STREAM", "names systemd's journal: lines to it begin with their priority and have no time"),
+    ("XDG_RUNTIME_DIR", "the runtime directory of a user that is not root"),
+];
+
+pub(super) const DEMO: &str = "\
+Keys, on a terminal:
+  1 2 3   kill or revive a backend; a killed one refuses connections, they go to the others
+  s       silence the next backend: it neither takes nor refuses, so another is tried alongside
+  q, ^C   quit
+
+Until the first key, and always without a terminal, a timer does this every few seconds: one is
+killed, another falls silent, both come back. At the end it says who has answered how often.
+
+Exit status: 0 stopped as asked, 64 usage, 71 the system (the port is in use).";
+
+/// What stands below the options.
+pub(super) fn after() -> String {
+    let width = EXAMPLES.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
+    let examples: Vec<String> = EXAMPLES.iter().map(|(line, what)| format!("  {line:width$}   {what}")).collect();
+    let statuses: Vec<String> = STATUSES.iter().map(|(status, what)| format!("{status} {what}")).collect();
+    format!("{WORDS}\n\nExamples:\n{}\n\nExit status: {}.", examples.join("\n"), statuses.join(", "))
+}

@@ -1,0 +1,94 @@
+//! From words to arguments, and what is said of words that make none.
+
+use std::{error::Error as _, ffi::OsString};
+
+use clap::{
+    Arg, ArgMatches, CommandFactory as _, FromArgMatches,
+    error::{ContextKind, ContextValue, ErrorKind},
+    value_parser,
+};
+
+use super::{Balance, Command, Demo, Page};
+use crate::failure::{Failure, Status};
+
+/// Reads the command line.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Failure> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.get(1).is_some_and(|first| first == "demo") {
+        return match read(Demo::command(), &arguments[1..], "lb demo")? {
+            Err(text) => Ok(Command::Print(text)),
+            Ok(matches) => valid(&matches, "lb demo").map(Command::Demo),
+        };
+    }
+    let matches = match read(generating(Balance::command()), &arguments, "lb")? {
+        Err(text) => return Ok(Command::Print(text)),
+        Ok(matches) => matches,
+    };
+    if let Some(page) = matches.get_one::<Page>(GENERATE) {
+        return Ok(Command::Generate(*page));
+    }
+    let balance: Balance = valid(&matches, "lb")?;
+    if balance.port == "demo" {
+        return Err(Failure::new(Status::Usage, "'demo' goes first: lb demo [options]; see lb demo --help"));
+    }
+    Ok(Command::Balance(Box::new(balance)))
+}
+
+const GENERATE: &str = "generate";
+
+/// With the option for whoever makes packages, which needs no port.
+fn generating(command: clap::Command) -> clap::Command {
+    let option = Arg::new(GENERATE).long(GENERATE).value_name("WHAT").hide(true).exclusive(true);
+    command.arg(option.value_parser(value_parser!(Page)))
+}
+
+/// What was given, or the help that it asks for.
+fn read(command: clap::Command, arguments: &[OsString], name: &str) -> Result<Result<ArgMatches, String>, Failure> {
+    match command.try_get_matches_from(arguments) {
+        Ok(matches) => Ok(Ok(matches)),
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            Ok(Err(error.to_string()))
+        }
+        Err(error) => Err(failure(&error, name)),
+    }
+}
+
+fn valid<A: FromArgMatches>(matches: &ArgMatches, name: &str) -> Result<A, Failure> {
+    A::from_arg_matches(matches).map_err(|error| failure(&error, name))
+}
+
+fn failure(error: &clap::Error, name: &str) -> Failure {
+    usage(error).with_remedy(&format!("see {name} --help"))
+}
+
+/// clap's complaint in our words, with what was typed and the nearest that exists.
+fn usage(error: &clap::Error) -> Failure {
+    let word = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => word.as_str(),
+        Some(ContextValue::Strings(words)) => words.first().map_or("", String::as_str),
+        _ => "",
+    };
+    let words = |kind| match error.get(kind) {
+        Some(ContextValue::Strings(words)) => words.join(", "),
+        _ => String::new(),
+    };
+    let (argument, value) = (word(ContextKind::InvalidArg), word(ContextKind::InvalidValue));
+    // `-t <SECONDS>`
+    let option = argument.split(' ').next().unwrap_or_default();
+    let line = match (error.kind(), error.source()) {
+        (ErrorKind::MissingRequiredArgument, _) => "no port to listen on: lb [options] PORT backend...".to_owned(),
+        (ErrorKind::UnknownArgument, _) => match word(ContextKind::SuggestedArg) {
+            _ if !argument.starts_with('-') => format!("'{argument}' is one word too many"),
+            "" => format!("unknown option '{argument}'"),
+            near => format!("unknown option '{argument}', did you mean '{near}'?"),
+        },
+        (ErrorKind::InvalidValue, _) if value.is_empty() => format!("{option} needs a value: {argument}"),
+        (ErrorKind::InvalidValue, _) => format!("{option} '{value}': not one of {}", words(ContextKind::ValidValue)),
+        (ErrorKind::ValueValidation, Some(why)) => format!("{option} '{value}': {why}"),
+        _ => {
+            let text = error.to_string();
+            text.strip_prefix("error: ").unwrap_or(&text).lines().next().unwrap_or_default().to_owned()
+        }
+    };
+    Failure::new(Status::Usage, line)
+}

@@ -1,0 +1,167 @@
+//! What happens, one line an event, for whoever runs `lb`: on stderr, or from the background to syslog.
+//!
+//! A small module instead of tracing: events are few and go to one place, and what is special about them (limits, priorities,
+//! losses instead of waiting, syslog) would have to be written for a subscriber as well.
+
+mod limit;
+mod line;
+mod sink;
+mod syslog;
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use serde_json::Value;
+use tokio::{sync::Notify, time::sleep_until};
+
+use self::{
+    limit::{Limits, More},
+    sink::Sinks,
+};
+use crate::args::Format;
+
+/// How much it matters; the numbers are syslog's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// `lb` ends, or cannot do what it was told.
+    Error = 3,
+    /// Somebody should look.
+    Warning = 4,
+    /// A change, as it should be.
+    Notice = 5,
+    /// What goes on (`-d`), never left out.
+    Debug = 7,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    level: Level,
+    /// What kind of thing, as machines know it: lower case words with hyphens.
+    event: &'static str,
+    message: String,
+    fields: Vec<(&'static str, Value)>,
+    /// Said to who waits for it: without a time, and not lost because a reader is slow.
+    is_answer: bool,
+}
+
+impl Entry {
+    pub(crate) fn new(level: Level, event: &'static str, message: impl Into<String>) -> Self {
+        Self { level, event, message: message.into(), fields: Vec::new(), is_answer: false }
+    }
+
+    /// With a part of it on its own, for machines. Events about one `backend` are limited apart from others.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    /// For whoever has started `lb` and waits for it.
+    pub(crate) fn as_answer(self) -> Self {
+        Self { is_answer: true, ..self }
+    }
+
+    fn subject(&self) -> &str {
+        self.fields.iter().find(|(name, _)| *name == "backend").and_then(|(_, value)| value.as_str()).unwrap_or("")
+    }
+
+    fn summary(more: &More) -> Self {
+        let about = if more.subject.is_empty() { String::new() } else { format!(" of {}", more.subject) };
+        let (count, seconds) = (more.count, limit::SPAN.as_secs());
+        let message = format!("{count} more like this in the last {seconds} s: {}{about}", more.event);
+        let entry = Self::new(more.level, more.event, message).with("more", count);
+        if more.subject.is_empty() { entry } else { entry.with("backend", more.subject.as_str()) }
+    }
+}
+
+/// Where events are written; clones write to the same place. Any thread may, at any time, and never waits for a reader.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    format: Format,
+    state: Mutex<State>,
+    /// Something was left out that is to be summed up later.
+    left_out: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    sinks: Sinks,
+    limits: Limits,
+}
+
+impl Log {
+    /// On stderr.
+    pub(crate) fn to_stderr(format: Format) -> Self {
+        Self::to(format, Sinks::stderr())
+    }
+
+    /// To syslog, and until [`leave_terminal`](Self::leave_terminal) on stderr as well.
+    pub(crate) fn to_syslog(format: Format) -> Self {
+        Self::to(format, Sinks::syslog())
+    }
+
+    fn to(format: Format, sinks: Sinks) -> Self {
+        let state = Mutex::new(State { sinks, limits: Limits::default() });
+        Self { inner: Arc::new(Inner { format, state, left_out: Notify::new() }) }
+    }
+
+    /// Writes a line; leaves it out when there have been many like it.
+    pub(crate) fn write(&self, entry: &Entry) {
+        let now = Instant::now();
+        let mut state = self.state();
+        self.sum_up(&mut state, Some(now));
+        let is_limited = entry.level != Level::Debug && !entry.is_answer;
+        if is_limited && !state.limits.admit(entry.level, entry.event, entry.subject(), now) {
+            self.inner.left_out.notify_one();
+            return;
+        }
+        state.sinks.write(self.inner.format, entry);
+    }
+
+    pub(crate) fn notice(&self, event: &'static str, message: impl Into<String>) {
+        self.write(&Entry::new(Level::Notice, event, message));
+    }
+
+    /// Sums up what was left out, in time; sleeps while nothing is. One task runs it.
+    pub(crate) async fn summaries(&self) -> Infallible {
+        loop {
+            let next = self.state().limits.next_due();
+            match next {
+                Some(at) => {
+                    sleep_until(at.into()).await;
+                    self.sum_up(&mut self.state(), Some(Instant::now()));
+                }
+                None => self.inner.left_out.notified().await,
+            }
+        }
+    }
+
+    /// Sums up what was left out so far: nothing more is to come.
+    pub(crate) fn end(&self) {
+        self.sum_up(&mut self.state(), None);
+    }
+
+    /// From now on stderr is not ours.
+    pub(crate) fn leave_terminal(&self) {
+        self.state().sinks.leave_stderr();
+    }
+
+    fn sum_up(&self, state: &mut State, until: Option<Instant>) {
+        for more in state.limits.due(until) {
+            state.sinks.write(self.inner.format, &Entry::summary(&more));
+        }
+    }
+
+    /// A panic while writing leaves nothing half done that matters.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,102 @@
+//! What a command line means: checked, with names looked up, before anything is served.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use lb_core::{BackendConfig, Config, SelectorKind, SpecError};
+use lb_net::{relay, resolve, tcp};
+
+use crate::{
+    args::{Balance, address},
+    failure::{Failure, Status},
+    listen::Place,
+    user::Identity,
+};
+
+/// Everything that can be known before a socket is made.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) place: Place,
+    /// The groups and policies.
+    pub(crate) config: Config,
+    /// The addresses of each backend, in the order of the configuration.
+    pub(crate) addresses: Vec<Vec<SocketAddr>>,
+    /// Where connections to backends come from; anywhere, if nothing was said.
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) user: Option<Identity>,
+}
+
+impl Plan {
+    /// # Errors
+    /// What cannot be understood, is unknown, or may not be done.
+    pub(crate) fn new(args: &Balance) -> Result<Self, Failure> {
+        let port = resolve::port(&args.port).map_err(|error| {
+            Failure::chain(Status::Usage, &error)
+                .with_remedy("first comes the port to listen on: lb [options] PORT backend...")
+        })?;
+        let config = configuration(args)?;
+        let addresses =
+            config.backends().map(|(_, _, backend)| addresses(backend, port, &args.words)).collect::<Result<_, _>>()?;
+        let source = args.source.as_deref().map(source).transpose().map_err(|failure| failure.about("-B"))?;
+        let user = args.user.as_ref().map(Identity::find).transpose()?;
+        Ok(Self { place: Place::new(args, port)?, config, addresses, source, user })
+    }
+}
+
+/// Where a backend is; what is wrong is said of the word that was typed.
+fn addresses(backend: &BackendConfig, default_port: u16, words: &[String]) -> Result<Vec<SocketAddr>, Failure> {
+    let (host, port) = backend.host_and_port();
+    let default_port = default_port.to_string();
+    resolve::addresses(host, port.unwrap_or(&default_port)).map_err(|error| {
+        let word = words.iter().find(|word| word.parse().is_ok_and(|one: BackendConfig| one.name == backend.name));
+        let failure = Failure::chain(Status::Backend, &error).about(&backend.name);
+        word.map_or(failure.clone(), |word| bracketed(failure, word))
+    })
+}
+
+/// An address to connect from; that it is one of this machine shows when it is bound to.
+fn source(word: &str) -> Result<IpAddr, Failure> {
+    let address = address(word, false)?;
+    std::net::UdpSocket::bind((address, 0))
+        .map_err(|error| Failure::chain(Status::System, &error).about(word))
+        .map(|_| address)
+}
+
+fn configuration(args: &Balance) -> Result<Config, Failure> {
+    let mut config = Config::from_words(args.words.iter().map(String::as_str)).map_err(|error| {
+        let status = if matches!(error, SpecError::EmptyGroup(..)) { Status::Groups } else { Status::Backend };
+        let failure = Failure::chain(status, &error);
+        match &error {
+            SpecError::Port(word, _) | SpecError::Limit(word, _) | SpecError::Weight(word, _) => {
+                bracketed(failure, word)
+            }
+            SpecError::Excess(word, _) => bracketed(failure, word),
+            _ => failure,
+        }
+    })?;
+    for group in &mut config.groups {
+        if group.selector == SelectorKind::default() {
+            group.selector = args.select;
+        }
+        if let SelectorKind::Hash { spill } = &mut group.selector {
+            *spill = args.hash_failover;
+        }
+    }
+    Ok(if args.autodisable { config.with_autodisable() } else { config })
+}
+
+/// With the remedy for an IPv6 address that was taken for a host with port, limit and weight.
+fn bracketed(failure: Failure, word: &str) -> Failure {
+    match word.parse::<Ipv6Addr>() {
+        Ok(_) => failure.with_remedy(&format!("an IPv6 address goes in brackets: [{word}]")),
+        Err(_) => failure,
+    }
+}
+
+pub(crate) fn settings(args: &Balance) -> tcp::Settings {
+    let idle = Some(args.idle_timeout).filter(|time| !time.is_zero());
+    tcp::Settings::default()
+        .with_connect_timeout(args.connect_timeout)
+        .with_race(args.race.0)
+        .with_grace(args.grace)
+        .with_relay(relay::Settings::default().with_idle_timeout(idle))
+}

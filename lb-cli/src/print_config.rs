@@ -1,0 +1,126 @@
+//! `--print-config`: what a command line was understood to mean, as TOML.
+
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
+
+use lb_core::{SelectorKind, Status};
+
+use crate::{
+    args::{Balance, Format, ProxyVersion},
+    plan::Plan,
+};
+
+/// Every setting in force. Times are text with their unit.
+pub(crate) fn text(args: &Balance, plan: &Plan) -> String {
+    let mut text = String::new();
+    // Into memory: it does not fail.
+    let _ = settings(&mut text, args, plan).and_then(|()| groups(&mut text, plan));
+    text
+}
+
+fn settings(text: &mut String, args: &Balance, plan: &Plan) -> fmt::Result {
+    writeln!(text, "# What lb {} understands.\n", env!("CARGO_PKG_VERSION"))?;
+    writeln!(text, "listen = {}", quoted(&plan.place.address().to_string()))?;
+    writeln!(text, "workers = {}", args.worker_count())?;
+    writeln!(text, "accept_proxy = {}", quoted(args.accept_proxy.as_deref().unwrap_or("off")))?;
+
+    writeln!(text, "\n[connect]")?;
+    writeln!(text, "timeout = {}", time(args.connect_timeout))?;
+    writeln!(text, "race = {}", args.race.0.map_or_else(|| quoted("off"), time))?;
+    writeln!(text, "source = {}", quoted(&plan.source.map_or_else(|| "any".to_owned(), |source| source.to_string())))?;
+    writeln!(text, "resolve_every = {}", or_never(args.resolve_every))?;
+    let version = |version| if version == ProxyVersion::V1 { "v1" } else { "v2" };
+    writeln!(text, "send_proxy = {}", quoted(args.send_proxy.map_or("off", version)))?;
+
+    writeln!(text, "\n[health]")?;
+    let back = args.autodisable_for.map(time);
+    let autodisable = if args.autodisable { quoted("until enabled") } else { quoted("off") };
+    writeln!(text, "autodisable = {}", back.unwrap_or(autodisable))?;
+    writeln!(text, "monitor = {}", quoted(args.monitor.as_deref().unwrap_or("off")))?;
+
+    writeln!(text, "\n[sessions]")?;
+    writeln!(text, "idle_timeout = {}", or_never(args.idle_timeout))?;
+    writeln!(text, "client_keepalive = {}", quoted(args.client_keepalive.as_deref().unwrap_or("system")))?;
+    writeln!(text, "backend_keepalive = {}", quoted(args.backend_keepalive.as_deref().unwrap_or("system")))?;
+    writeln!(text, "grace = {}", time(args.grace))?;
+
+    writeln!(text, "\n[process]")?;
+    writeln!(text, "background = {}", args.is_daemon())?;
+    let user = args.user.as_ref().map_or_else(|| "unchanged".to_owned(), ToString::to_string);
+    writeln!(text, "user = {}", quoted(&user))?;
+    let directory = args.control_dir.as_ref().map_or_else(|| "default".into(), |path| path.to_string_lossy());
+    writeln!(text, "control_dir = {}", quoted(&directory))?;
+
+    writeln!(text, "\n[log]")?;
+    writeln!(text, "to = {}", quoted(if args.is_daemon() { "syslog" } else { "stderr" }))?;
+    writeln!(text, "format = {}", quoted(if args.log_format == Format::Json { "json" } else { "human" }))?;
+    writeln!(text, "trace = {}", args.trace)?;
+    writeln!(text, "dump = {}", args.dump)
+}
+
+fn groups(text: &mut String, plan: &Plan) -> fmt::Result {
+    let mut addresses = plan.addresses.iter();
+    for group in &plan.config.groups {
+        writeln!(text, "\n[[groups]]\nselector = {}", quoted(&group.selector.to_string()))?;
+        if let SelectorKind::Hash { spill } = group.selector {
+            writeln!(text, "spill = {spill}")?;
+        }
+        for (backend, addresses) in group.backends.iter().zip(addresses.by_ref()) {
+            let known: Vec<String> = addresses.iter().map(|address| quoted(&address.to_string())).collect();
+            writeln!(text, "\n[[groups.backends]]\nname = {}", quoted(&backend.name))?;
+            writeln!(text, "addresses = [{}]", known.join(", "))?;
+            let limit = backend.limit.map_or_else(|| quoted("none"), |limit| limit.to_string());
+            writeln!(text, "limit = {limit}\nweight = {}", backend.weight)?;
+            writeln!(text, "status = {}", quoted(status(backend.status)))?;
+        }
+    }
+    Ok(())
+}
+
+fn status(status: Status) -> &'static str {
+    match status {
+        Status::Disabled => "disabled",
+        Status::Draining => "draining",
+        _ => "enabled",
+    }
+}
+
+fn or_never(duration: Duration) -> String {
+    if duration.is_zero() { quoted("never") } else { time(duration) }
+}
+
+/// `1m 30s`
+fn time(duration: Duration) -> String {
+    quoted(&humantime::format_duration(duration).to_string())
+}
+
+/// A basic string (TOML 1.0).
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            letter if letter.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(letter))),
+            letter => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_string_is_read_as_it_was_written(text in any::<String>()) {
+            let read: toml::Table = format!("key = {}", quoted(&text)).parse().unwrap();
+            prop_assert_eq!(read["key"].as_str(), Some(text.as_str()));
+        }
+    }
+}
