@@ -51,13 +51,14 @@ fn begin(args: &Balance, environment: Environment) -> ExitCode {
     let Environment { notifier, starter } = environment;
     let in_background = args.is_daemon() && starter.is_some();
     let log = if in_background { Log::to_syslog(args.log_format) } else { Log::to_stderr(args.log_format) };
-    let done = if let Err(failure) = refuse_unwired(args) {
-        Err(failure)
-    } else if args.print_config {
+    let done = if args.print_config {
         plan::Plan::new(args).map(|plan| {
             print(&print_config::text(args, &plan));
             ExitCode::SUCCESS
         })
+    } else if let Err(failure) = refuse_unwired(args) {
+        // LEAD: wire: here come -i and -c, before anything that serves.
+        Err(failure)
     } else if args.is_daemon() && !in_background {
         daemon::start(&notifier)
     } else {

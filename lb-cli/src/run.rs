@@ -111,7 +111,9 @@ fn serve(
     drop(stopped);
     ready(address, balancer, starter, tell)?;
     runtime.block_on(async {
-        let driver = tokio::spawn(lb_net::drive(Arc::clone(balancer)));
+        let log = tell.log.clone();
+        let driver = lb_net::drive_with(Arc::clone(balancer), move |event| log.write(&Entry::from(&event)));
+        let driver = tokio::spawn(driver);
         tokio::select! {
             () = signals.stopped(&stop, args.grace, tell) => {}
             never = tell.log.summaries() => match never {},

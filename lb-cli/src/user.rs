@@ -26,13 +26,10 @@ impl Identity {
     /// Looks the names up: a user, by its number too, and its group unless another one is named.
     ///
     /// # Errors
-    /// When somebody is unknown, or when `lb` may not become anybody else.
+    /// When somebody is unknown.
     pub(crate) fn find(written: &UserName) -> Result<Self, Failure> {
         let about = |line: String| Failure::new(Status::System, line).about("--user");
         let asked = |error: Errno| Failure::chain(Status::System, &error).about("--user");
-        if !Uid::effective().is_root() {
-            return Err(about("only root can become another user: start lb as root, or leave --user out".to_owned()));
-        }
         let known = find_user(&written.user).map_err(asked)?;
         let user = known.as_ref().map(|user| user.uid).or_else(|| written.user.parse().ok().map(Uid::from_raw));
         let user = user.ok_or_else(|| about(format!("unknown user '{}'", written.user)))?;
@@ -55,6 +52,10 @@ impl Identity {
     /// # Errors
     /// When the system refuses, or has not done it: then nobody may be served.
     pub(crate) fn assume(&self) -> Result<(), Failure> {
+        if !Uid::effective().is_root() {
+            let line = "only root can become another user: start lb as root, or leave --user out";
+            return Err(Failure::new(Status::System, line).about("--user"));
+        }
         let failed = |error: Errno| Failure::chain(Status::System, &error).about(&format!("--user {}", self.written));
         match &self.name {
             Some(name) => initgroups(name, self.group),

@@ -3,6 +3,7 @@
 //! A small module instead of tracing: events are few and go to one place, and what is special about them (limits, priorities,
 //! losses instead of waiting, syslog) would have to be written for a subscriber as well.
 
+mod events;
 mod limit;
 mod line;
 mod sink;

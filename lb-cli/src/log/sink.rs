@@ -87,7 +87,8 @@ impl Stderr {
             return;
         }
         if self.lost > 0 {
-            let message = format!("{} lines were lost, because nobody has read them", self.lost);
+            let lines = if self.lost == 1 { "1 line was".to_owned() } else { format!("{} lines were", self.lost) };
+            let message = format!("{lines} lost, because nobody has read those before");
             let lost = Entry::new(Level::Warning, "log-lost", message).with("lines", self.lost);
             self.lost = 0;
             put(&self.text(format, &lost, now));

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "no test file uses all of it")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests call it")]
 
+mod daemon;
+
 use std::{
     io::{BufRead as _, BufReader, Read, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -19,6 +21,9 @@ use rustix::{
     net::{AddressFamily, Shutdown, SocketType},
     process::{Pid, Signal, kill_process},
 };
+
+#[allow(unused_imports, reason = "no test file uses all of them")]
+pub(crate) use self::daemon::{Daemon, Notices};
 
 /// Where all listen, each on an address of its own.
 pub(crate) const PORT: u16 = 17_480;
@@ -79,17 +84,35 @@ impl Drop for Running {
     }
 }
 
+/// `lb` with these arguments, in the foreground.
 pub(crate) fn command(args: &[&str]) -> Command {
+    let in_foreground = if args.first() == Some(&"demo") { &[][..] } else { &["-f"] };
+    bare_command(&[in_foreground, args].concat())
+}
+
+/// `lb` with these arguments and no others.
+pub(crate) fn bare_command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lb"));
     command.args(args).stdin(Stdio::null());
     command
 }
 
-/// The lines as they come, without ever making the writer wait.
+/// The lines as they come, without the time, and without ever making the writer wait.
 fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
     let (send, lines) = mpsc::channel();
-    thread::spawn(move || BufReader::new(from).lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+    thread::spawn(move || {
+        let mut lines = BufReader::new(from).lines().map_while(Result::ok);
+        lines.try_for_each(|line| send.send(untimed(&line).to_owned()))
+    });
     lines
+}
+
+/// `2026-01-01T00:00:00.000Z lb: ...`: lines of events have the time where they go to no terminal.
+fn untimed(line: &str) -> &str {
+    match line.split_once(' ') {
+        Some((time, rest)) if rest.starts_with("lb: ") && time.len() == 24 && time.ends_with('Z') => rest,
+        _ => line,
+    }
 }
 
 impl Running {

@@ -1,0 +1,43 @@
+//! What the balancer tells of its backends, as entries.
+
+use lb_core::{Event, EventKind, Subject, health::Health};
+
+use super::{Entry, Level};
+
+impl From<&Event> for Entry {
+    fn from(event: &Event) -> Self {
+        let message = event.to_string();
+        let entry = |level, name| Self::new(level, name, message.as_str());
+        match &event.kind {
+            EventKind::Health { backend, from, to, reason } => {
+                let (level, name) = match to {
+                    Health::Up => (Level::Notice, "backend-up"),
+                    Health::Down(_) => (Level::Warning, "backend-down"),
+                    Health::Ejected { .. } => (Level::Warning, "backend-ejected"),
+                    _ => (Level::Notice, "backend-unknown"),
+                };
+                let entry = entry(level, name).about(backend).with("from", from.to_string());
+                entry.with("to", to.to_string()).with("reason", reason.as_str())
+            }
+            EventKind::Status { backend, from, to } => {
+                let entry = entry(Level::Notice, "backend-status").about(backend).with("from", from.to_string());
+                entry.with("to", to.to_string())
+            }
+            EventKind::Drained { backend } => entry(Level::Notice, "backend-drained").about(backend),
+            EventKind::LastResort { begun: true } => entry(Level::Warning, "last-resort"),
+            EventKind::LastResort { begun: false } => entry(Level::Notice, "last-resort-over"),
+            EventKind::Changed { added, removed, changed } => {
+                let entry = entry(Level::Notice, "changed").with("added", added.as_slice());
+                entry.with("removed", removed.as_slice()).with("changed", changed.as_slice())
+            }
+            EventKind::Missed { events } => entry(Level::Warning, "events-missed").with("events", *events),
+            _ => entry(Level::Notice, "event"),
+        }
+    }
+}
+
+impl Entry {
+    fn about(self, backend: &Subject) -> Self {
+        self.with("backend", backend.name.as_str()).with("group", backend.group)
+    }
+}

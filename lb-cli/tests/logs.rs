@@ -1,0 +1,132 @@
+//! What is said of events, to people, to machines and to systemd.
+
+mod support;
+
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    os::unix::fs::MetadataExt as _,
+    process::Stdio,
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use support::{Backend, Daemon, Notices, PORT, Running, ask, command, fresh_address, run, wait_for};
+
+#[test]
+fn json_is_one_object_a_line_and_says_what_is_known() {
+    let (lb, front) = {
+        let front = fresh_address();
+        let (ip, port) = (front.ip().to_string(), PORT.to_string());
+        (Running::start(&["--log-format", "json", "-b", &ip, &port, "127.0.0.1:1"]), front)
+    };
+    let ready: Value = serde_json::from_str(&lb.line_with("ready")).unwrap();
+    assert_eq!(ready["event"], "ready");
+    assert_eq!(ready["level"], "notice");
+    assert_eq!(ready["address"], front.to_string());
+    assert_eq!((ready["backends"].as_u64(), ready["groups"].as_u64()), (Some(1), Some(1)));
+    assert_eq!(ready["pid"].as_u64(), Some(u64::from(lb.id())));
+    assert_eq!(ready["version"], env!("CARGO_PKG_VERSION"));
+    assert!(humantime::parse_rfc3339(ready["time"].as_str().unwrap()).is_ok(), "{ready}");
+    lb.signal(Signal::TERM);
+    let (_, lines) = lb.ended();
+    let last: Value = serde_json::from_str(lines.last().unwrap()).unwrap();
+    assert_eq!((&last["event"], last["grace_seconds"].as_f64()), (&Value::from("stopping"), Some(30.0)));
+}
+
+#[test]
+fn a_failure_is_an_object_too() {
+    let said = run(&mut command(&["--log-format=json", "9000", "no\"where.invalid"]));
+    assert_eq!(said.status.code(), Some(65));
+    let failed: Value = serde_json::from_slice(&said.stderr).unwrap();
+    assert_eq!((failed["event"].as_str(), failed["status"].as_u64()), (Some("failed"), Some(65)));
+    assert!(failed["message"].as_str().unwrap().starts_with("no\"where.invalid: unknown host"), "{failed}");
+    let human = run(&mut command(&["--log-format", "human", "9000", "no\"where.invalid"]));
+    assert!(human.stderr.starts_with(b"lb: no\"where.invalid: unknown host"));
+}
+
+#[test]
+fn events_have_the_time_unless_a_journal_adds_it() {
+    let front = fresh_address();
+    let (ip, port) = (front.ip().to_string(), PORT.to_string());
+    let path = std::env::temp_dir().join(format!("lb-log-{}", std::process::id()));
+    for is_journal in [false, true] {
+        let file = File::create(&path).unwrap();
+        let there = file.metadata().unwrap();
+        let inode = if is_journal { there.ino() } else { there.ino() + 1 };
+        let mut lb = command(&["-b", &ip, &port, "127.0.0.1:1"]);
+        let lb = lb.env("JOURNAL_STREAM", format!("{}:{inode}", there.dev())).stderr(file).stdout(Stdio::null());
+        let mut lb = Child(lb.spawn().unwrap());
+        let said = || fs::read_to_string(&path).unwrap();
+        wait_for("the first line", || said().ends_with('\n'));
+        let line = format!("listening on {front}: 1 backend in 1 group\n");
+        if is_journal {
+            assert_eq!(said(), format!("<5>{line}"));
+        } else {
+            let (time, rest) = said().split_once(' ').map(|(time, rest)| (time.to_owned(), rest.to_owned())).unwrap();
+            assert!(humantime::parse_rfc3339(&time).is_ok(), "{time}");
+            assert_eq!(rest, format!("lb: {line}"));
+        }
+        lb.0.kill().unwrap();
+        lb.0.wait().unwrap();
+    }
+    fs::remove_file(&path).unwrap();
+}
+
+/// Gone when the test is.
+struct Child(std::process::Child);
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_no_traffic() {
+    let alpha = Backend::start("alpha");
+    let front = fresh_address();
+    let (ip, port) = (front.ip().to_string(), PORT.to_string());
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    // Full before it starts.
+    rustix::io::write(&writer, &[b'x'; 4096]).unwrap();
+    let mut lb = Child(command(&["-b", &ip, &port, &alpha.word()]).stderr(writer).spawn().unwrap());
+    wait_for("it to listen", || std::net::TcpStream::connect(front).is_ok());
+    assert_eq!(ask(front), "alpha");
+    // From here on it is read.
+    reader.read_exact(&mut [0; 4096]).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&lb.0), Signal::TERM).unwrap();
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).unwrap();
+    assert_eq!(lb.0.wait().unwrap().code(), Some(0));
+    assert!(rest.contains(" lb: 1 line was lost, because nobody has read those before\n"), "{rest}");
+    assert!(rest.contains(" lb: stopping: "), "{rest}");
+}
+
+#[test]
+fn systemd_hears_when_it_is_ready_and_when_it_stops() {
+    let notices = Notices::new();
+    let front = fresh_address();
+    let (ip, port) = (front.ip().to_string(), PORT.to_string());
+    let mut lb = command(&["-b", &ip, &port, "127.0.0.1:1"]);
+    let lb = lb.env("NOTIFY_SOCKET", &notices.path).stderr(Stdio::null()).stdout(Stdio::null());
+    let mut lb = Child(lb.spawn().unwrap());
+    let status = format!("STATUS=listening on {front}: 1 backend in 1 group");
+    assert_eq!(notices.next(), ["READY=1".to_owned(), status]);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&lb.0), Signal::TERM).unwrap();
+    assert_eq!(notices.next()[0], "STOPPING=1");
+    assert_eq!(lb.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn systemd_hears_which_process_is_in_the_background() {
+    let notices = Notices::new();
+    let (daemon, _) = Daemon::start_with(&[], &["127.0.0.1:1"], |command| command.env("NOTIFY_SOCKET", &notices.path));
+    let ready = notices.next();
+    assert_eq!(ready[..2], [format!("MAINPID={}", daemon.pid().as_raw_nonzero()), "READY=1".to_owned()]);
+    daemon.signal(Signal::TERM);
+    assert_eq!(notices.next()[0], "STOPPING=1", "from it, and no second READY");
+    assert_eq!(daemon.ended().exit_status(), Some(0));
+}

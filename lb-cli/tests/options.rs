@@ -1,0 +1,187 @@
+//! What a command line is understood to mean, and the pages made from the same definition.
+
+mod support;
+
+use std::{collections::BTreeSet, fs};
+
+use support::{Backend, Running, ask, bare_command, command, fresh_address, fresh_ip, run};
+
+fn printed(args: &[&str]) -> toml::Table {
+    let said = run(&mut bare_command(&[&["--print-config"], args].concat()));
+    assert_eq!((said.status.code(), said.stderr.len()), (Some(0), 0), "{args:?}");
+    String::from_utf8(said.stdout).unwrap().parse().expect("TOML")
+}
+
+#[test]
+fn every_setting_is_printed_with_its_unit() {
+    let read = printed(&[
+        "-6fHat1.5",
+        "-T90",
+        "--race=off",
+        "--grace",
+        "0",
+        "--workers",
+        "3",
+        "--log-format=json",
+        "--select=random",
+        "-b",
+        "::1",
+        "8080",
+        "127.0.0.1:80:5",
+        "[::1]::7:3",
+        "%",
+        "127.0.0.1",
+        "!",
+        "127.0.0.2",
+    ]);
+    assert_eq!(read["listen"].as_str(), Some("[::1]:8080"));
+    assert_eq!(read["workers"].as_integer(), Some(3));
+    assert_eq!(read["connect"]["timeout"].as_str(), Some("1s 500ms"));
+    assert_eq!(read["connect"]["race"].as_str(), Some("off"));
+    assert_eq!(read["connect"]["resolve_every"].as_str(), Some("30s"));
+    assert_eq!(read["health"]["autodisable"].as_str(), Some("until enabled"));
+    assert_eq!(read["sessions"]["idle_timeout"].as_str(), Some("1m 30s"));
+    assert_eq!(read["sessions"]["grace"].as_str(), Some("0s"));
+    assert_eq!(read["process"]["background"].as_bool(), Some(false));
+    assert_eq!(read["log"]["format"].as_str(), Some("json"));
+    let groups = read["groups"].as_array().unwrap();
+    assert_eq!(groups.len(), 3);
+    assert_eq!((groups[0]["selector"].as_str(), groups[0]["spill"].as_bool()), (Some("hash"), Some(true)));
+    assert_eq!(groups[1]["selector"].as_str(), Some("random"));
+    let second = &groups[0]["backends"].as_array().unwrap()[1];
+    assert_eq!(second["name"].as_str(), Some("[::1]"));
+    assert_eq!(second["addresses"].as_array().unwrap()[0].as_str(), Some("[::1]:8080"));
+    assert_eq!((second["limit"].as_integer(), second["weight"].as_integer()), (Some(7), Some(3)));
+}
+
+#[test]
+fn nothing_is_started_to_print_it_and_what_is_wrong_is_said() {
+    let alpha = Backend::start("alpha");
+    let (_lb, front) = Running::balancing(&[], &[&alpha.word()]);
+    // The port is in use.
+    let read = printed(&["-b", &front.ip().to_string(), &front.port().to_string(), &alpha.word()]);
+    assert_eq!(read["listen"].as_str(), Some(front.to_string().as_str()));
+    assert_eq!(read["process"]["background"].as_bool(), Some(true));
+    assert_eq!(ask(front), "alpha");
+    let wrong = run(&mut command(&["--print-config", "9000", "a:99999"]));
+    assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(65), 0));
+    assert!(wrong.stderr.starts_with(b"lb: a:99999: port '99999'"));
+}
+
+fn page(name: &str) -> String {
+    let said = run(&mut bare_command(&["--generate", name]));
+    assert_eq!((said.status.code(), said.stderr.len()), (Some(0), 0), "{name}");
+    String::from_utf8(said.stdout).unwrap()
+}
+
+/// All long and short options that `--help` lists.
+fn options() -> BTreeSet<String> {
+    let help = String::from_utf8(run(&mut command(&["--help"])).stdout).unwrap();
+    let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    let words =
+        lines.flat_map(|line| line.split([' ', ',']).take_while(|word| word.is_empty() || word.starts_with('-')));
+    let options: BTreeSet<String> = words.filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    assert!(options.len() > 30 && options.contains("--autodisable-for") && options.contains("-K"), "{options:?}");
+    options
+}
+
+#[test]
+fn the_manual_page_has_every_option_and_what_else_is_looked_for() {
+    let page = page("man").replace("\\-", "-");
+    for option in options() {
+        assert!(page.contains(&format!("\\fB{option}\\fR")), "{option} is missing");
+    }
+    for section in ["NAME", "SYNOPSIS", "OPTIONS", "EXAMPLES", "\"EXIT STATUS\"", "SIGNALS", "ENVIRONMENT", "FILES"] {
+        assert!(page.contains(&format!(".SH {section}\n")), "{section} is missing");
+    }
+}
+
+#[test]
+fn completions_know_every_long_option() {
+    let scripts = ["bash", "zsh", "fish"].map(page);
+    for option in options().iter().filter_map(|option| option.strip_prefix("--")) {
+        for script in &scripts {
+            assert!(script.contains(option), "{option} is missing");
+        }
+    }
+}
+
+#[test]
+fn help_has_headings_and_a_value_that_is_none_of_a_few_is_named_with_them() {
+    let help = String::from_utf8(run(&mut command(&["--help"])).stdout).unwrap();
+    for heading in ["Clients:", "Backends:", "Health of backends:", "Sessions:", "Process:", "Logs:"] {
+        assert!(help.lines().any(|line| line == heading), "{heading} is missing");
+    }
+    for (args, line) in [
+        (["--log-format", "xml"], "lb: --log-format 'xml': not one of human, json; see lb --help\n"),
+        (["--send-proxy", "v3"], "lb: --send-proxy 'v3': not one of v1, v2; see lb --help\n"),
+        (["--user", "a:b:c"], "lb: --user 'a:b:c': not USER or USER:GROUP; see lb --help\n"),
+        (["--generate", "pdf"], "lb: --generate 'pdf': not one of man, bash, zsh, fish; see lb --help\n"),
+    ] {
+        let said = run(&mut bare_command(&[&args[..], &["9000"]].concat()));
+        assert_eq!((said.status.code(), String::from_utf8(said.stderr).unwrap().as_str()), (Some(64), line));
+    }
+}
+
+#[test]
+fn an_option_that_changes_less_than_it_seems_is_said_to() {
+    let front = fresh_address();
+    let (ip, port) = (front.ip().to_string(), front.port().to_string());
+    let lb = Running::start(&["-aMH", "-b", &ip, &port, "127.0.0.1:1"]);
+    lb.line_with("note: -H changes nothing");
+    lb.line_with("note: -M changes nothing");
+    lb.line_with("note: with -a alone a backend that fails once stays out");
+    lb.line_with("listening on");
+}
+
+#[test]
+fn every_thread_belongs_to_the_user_that_was_asked_for_and_no_right_is_left() {
+    if !rustix::process::geteuid().is_root() {
+        let said = run(&mut command(&["--user", "nobody", "9000"]));
+        assert_eq!(said.status.code(), Some(71));
+        assert!(said.stderr.starts_with(b"lb: --user: only root can become another user: "));
+        return println!("skipped: only root can become somebody else");
+    }
+    let alpha = Backend::start("alpha");
+    let ip = fresh_ip().to_string();
+    for (user, uid, gid, groups) in [
+        ("4321:8765", "4321", "8765", Some("8765")),
+        ("nobody", "65534", "65534", None),
+        ("65534:7", "65534", "7", None),
+    ] {
+        // A port that others may not have.
+        let lb = Running::lb(&["--user", user, "--workers", "3", "-b", &ip, "817", &alpha.word()]);
+        assert_eq!(ask(format!("{ip}:817").parse().unwrap()), "alpha");
+        let mut threads = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", lb.id())).unwrap() {
+            let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+            let field = |name: &str| {
+                let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("missing");
+                line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+            };
+            assert_eq!((field("Uid:"), field("Gid:")), (vec![uid.to_owned(); 4], vec![gid.to_owned(); 4]), "{user}");
+            for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+                assert_eq!(field(set), ["0000000000000000"], "{user}: {set}");
+            }
+            assert!(groups.is_none_or(|groups| field("Groups:") == [groups]), "{user}: {:?}", field("Groups:"));
+            assert!(!field("Groups:").contains(&"0".to_owned()), "{user}");
+            threads += 1;
+        }
+        assert!(threads >= 4, "{threads} threads");
+    }
+}
+
+#[test]
+fn a_user_that_is_unknown_or_has_no_group_is_named() {
+    if !rustix::process::geteuid().is_root() {
+        return println!("skipped: only root can become somebody else");
+    }
+    for (user, line) in [
+        ("no-such-user", "lb: --user: unknown user 'no-such-user'\n"),
+        ("nobody:no-such-group", "lb: --user: unknown group 'no-such-group'\n"),
+        ("4321", "lb: --user: user 4321 has no group of its own: name one, 4321:GROUP\n"),
+    ] {
+        let said = run(&mut command(&["--user", user, "-b", "127.0.0.1", "9000"]));
+        assert_eq!((said.status.code(), String::from_utf8(said.stderr).unwrap().as_str()), (Some(71), line));
+    }
+}
