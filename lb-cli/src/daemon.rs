@@ -56,6 +56,8 @@ const LONGEST: u64 = 4096;
 
 fn spawn(said_to: io::PipeWriter, notifier: &Notifier) -> Result<Child, Failure> {
     let refused = |error: io::Error| Failure::chain(Status::System, &error).about("cannot start in the background");
+    // Whoever waits for the end of a pipe that it has left to us does not wait for a daemon. Without /proc it may.
+    let _ = lb_net::sys::close_descriptors_on_exec();
     let name = name_of(&said_to).map_err(refused)?;
     let mut arguments = std::env::args_os();
     let mut command = Command::new(std::env::current_exe().map_err(refused)?);

@@ -52,7 +52,7 @@ impl Failure {
 
     pub(crate) fn report(self, log: &Log) -> ExitCode {
         log.end();
-        log.write(&Entry::new(Level::Error, "failed", self.line).as_answer().with("status", self.status as u8));
+        log.write(&Entry::new(Level::Error, "failed", self.line).answering().with("status", self.status as u8));
         ExitCode::from(self.status as u8)
     }
 }

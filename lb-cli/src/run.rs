@@ -40,6 +40,7 @@ pub(crate) struct Tell {
 
 /// Balances until it is told to stop. As the part in the background of a `starter`, tells it when it serves.
 pub(crate) fn run(args: &Balance, starter: Option<Starter>, tell: &Tell) -> Result<(), Failure> {
+    tell.log.hear_panics();
     let plan = Plan::new(args)?;
     let (place, source, user) = (plan.place, plan.source, plan.user);
     let (config, mut addresses) = (plan.config, plan.addresses.into_iter());
@@ -105,14 +106,15 @@ fn serve(
         let _inside = runtime.enter();
         Signals::new().map_err(system)?
     };
+    let log = tell.log.clone();
+    // Before the first client: nothing that happens is missed.
+    let driver = lb_net::drive_with(Arc::clone(balancer), move |event| log.write(&Entry::from(&event)));
     let (stop, stopped) = watch::channel(());
     let start = |listener| worker(proxy.clone(), listener, stopped.clone());
     let workers: Vec<_> = listeners.into_iter().map(start).collect::<io::Result<_>>().map_err(system)?;
     drop(stopped);
     ready(address, balancer, starter, tell)?;
     runtime.block_on(async {
-        let log = tell.log.clone();
-        let driver = lb_net::drive_with(Arc::clone(balancer), move |event| log.write(&Entry::from(&event)));
         let driver = tokio::spawn(driver);
         tokio::select! {
             () = signals.stopped(&stop, args.grace, tell) => {}

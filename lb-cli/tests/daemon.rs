@@ -10,7 +10,10 @@ use std::{
     process::{Child, Output, Stdio},
 };
 
-use rustix::process::{Signal, getpid, getsid};
+use rustix::{
+    io::{FdFlags, fcntl_setfd},
+    process::{Signal, getpid, getsid},
+};
 use support::{Backend, Daemon, PORT, Session, ask, bare_command, fresh_ip, run, wait_for};
 
 fn text(said: &Output) -> String {
@@ -84,6 +87,19 @@ fn pipes_of_whoever_started_it_end() {
 }
 
 #[test]
+fn a_pipe_that_it_was_left_is_not_kept() {
+    let (_reader, writer) = pipe().unwrap();
+    // For every child of this process, this one too.
+    fcntl_setfd(&writer, FdFlags::empty()).unwrap();
+    let (daemon, _) = Daemon::start(&[], &["127.0.0.1:1"]);
+    fcntl_setfd(&writer, FdFlags::CLOEXEC).unwrap();
+    let pipe = fs::read_link(format!("/proc/self/fd/{}", writer.as_raw_fd())).unwrap();
+    let kept = fs::read_dir(format!("/proc/{}/fd", daemon.pid().as_raw_nonzero())).unwrap();
+    let kept: Vec<_> = kept.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok()).collect();
+    assert!(kept.len() > 3 && !kept.contains(&pipe), "{kept:?}");
+}
+
+#[test]
 fn hup_does_not_end_it_and_a_session_survives() {
     let alpha = Backend::start("alpha");
     let (daemon, _) = Daemon::start(&[], &[&alpha.word()]);
@@ -109,10 +125,10 @@ fn traces_and_dumps_stay_in_the_foreground() {
 
 /// The part in the background of a parent that this test plays.
 fn part_in_background(ip: &str, said_to: PipeWriter) -> Child {
-    let name = fs::metadata(format!("/proc/self/fd/{}", said_to.as_raw_fd())).unwrap();
+    let name = fs::metadata(format!("/proc/self/fd/{}", said_to.as_raw_fd())).expect("a pipe");
     let mut command = bare_command(&["-b", ip, &PORT.to_string(), "127.0.0.1:1"]);
     command.env("LB_STARTED_BY", format!("{}:{}", name.dev(), name.ino())).stdout(said_to).stderr(Stdio::null());
-    command.spawn().unwrap()
+    command.spawn().expect("a child")
 }
 
 #[test]

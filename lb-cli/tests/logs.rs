@@ -84,6 +84,28 @@ impl Drop for Child {
 }
 
 #[test]
+fn a_backend_that_goes_down_is_told_with_the_reason() {
+    let alpha = Backend::start("alpha");
+    for format in ["human", "json"] {
+        let gone = Backend::start("gone").word();
+        let front = fresh_address();
+        let (ip, port) = (front.ip().to_string(), PORT.to_string());
+        let lb = Running::start(&["-a", "--log-format", format, "-b", &ip, &port, &gone, &alpha.word()]);
+        lb.line_with("listening on");
+        assert_eq!(ask(front), "alpha");
+        let line = lb.line_with("is down");
+        if format == "human" {
+            assert_eq!(line, format!("lb: {gone} is down: silent (connect failed)"));
+            continue;
+        }
+        let down: Value = serde_json::from_str(&line).unwrap();
+        let parts = ["event", "level", "backend", "from", "reason"].map(|part| down[part].as_str().unwrap_or_default());
+        assert_eq!(parts, ["backend-down", "warning", &gone, "up", "connect failed"], "{line}");
+        assert_eq!(down["group"].as_u64(), Some(0));
+    }
+}
+
+#[test]
 fn a_log_that_nobody_reads_stops_no_traffic() {
     let alpha = Backend::start("alpha");
     let front = fresh_address();

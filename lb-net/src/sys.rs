@@ -2,11 +2,11 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags};
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, sockopt};
 use rustix::pipe::{PipeFlags, SpliceFlags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -57,6 +57,33 @@ pub fn forget_variables(names: &[&str]) -> bool {
         }
     }
     is_alone
+}
+
+/// Keeps what this process has inherited, besides stdin, stdout and stderr, from the programs that it starts from now on:
+/// a pipe that somebody waits for the end of, say.
+///
+/// ```
+/// lb_net::sys::close_descriptors_on_exec()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// What the system said, for want of `/proc` say.
+#[allow(unsafe_code, reason = "nothing but their numbers is known of inherited descriptors")]
+pub fn close_descriptors_on_exec() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse().ok()).filter(|fd| *fd > 2) else {
+            continue;
+        };
+        // SAFETY: it was open a moment ago, and is borrowed for this call only. If another thread has closed it since,
+        // the call fails; if it has opened something else under its number, that has the flag already, as std sets it.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+        match rustix::io::fcntl_setfd(descriptor, FdFlags::CLOEXEC) {
+            Ok(()) | Err(Errno::BADF) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Is this about descriptors or kernel memory having run out: something that passes when sessions end?

@@ -13,7 +13,7 @@ impl From<&Event> for Entry {
                 let (level, name) = match to {
                     Health::Up => (Level::Notice, "backend-up"),
                     Health::Down(_) => (Level::Warning, "backend-down"),
-                    Health::Ejected { .. } => (Level::Warning, "backend-ejected"),
+                    Health::Ejected => (Level::Warning, "backend-ejected"),
                     _ => (Level::Notice, "backend-unknown"),
                 };
                 let entry = entry(level, name).about(backend).with("from", from.to_string());

@@ -11,8 +11,8 @@ use crate::args::Format;
 /// What a pipe takes at once (PIPE_BUF), so that lines of two writers do not mix; longer ones are cut.
 const LONGEST: usize = 4096;
 
-/// What is left of it beside a priority, our name and a line end.
-const ROOM: usize = LONGEST - 64;
+/// What is left of it beside a priority, our name, a line end, and a line before it that says how many were lost.
+const ROOM: usize = LONGEST - 512;
 
 /// What a line has besides its event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

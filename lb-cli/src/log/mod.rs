@@ -61,7 +61,7 @@ impl Entry {
     }
 
     /// For whoever has started `lb` and waits for it.
-    pub(crate) fn as_answer(self) -> Self {
+    pub(crate) fn answering(self) -> Self {
         Self { is_answer: true, ..self }
     }
 
@@ -155,6 +155,17 @@ impl Log {
         self.state().sinks.leave_stderr();
     }
 
+    /// Panics go where everything else goes: stderr may be nobody's.
+    pub(crate) fn hear_panics(&self) {
+        let log = self.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            // One while a line is written must not wait for that line.
+            if let Ok(mut state) = log.inner.state.try_lock() {
+                state.sinks.write(log.inner.format, &Entry::new(Level::Error, "panic", panic.to_string()));
+            }
+        }));
+    }
+
     fn sum_up(&self, state: &mut State, until: Option<Instant>) {
         for more in state.limits.due(until) {
             state.sinks.write(self.inner.format, &Entry::summary(&more));
@@ -164,5 +175,39 @@ impl Log {
     /// A panic while writing leaves nothing half done that matters.
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    #[test]
+    fn a_flood_is_ten_lines_and_one_that_says_how_many_more() {
+        let path = std::env::temp_dir().join(format!("lb-flood-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let reader = UnixDatagram::bind(&path).unwrap();
+        reader.set_nonblocking(true).unwrap();
+        let next = || {
+            let mut line = [0; 512];
+            let length = reader.recv(&mut line).ok()?;
+            let line = String::from_utf8_lossy(&line[..length]).into_owned();
+            line.split_once(": ").map(|(_, message)| message.to_owned())
+        };
+        let log = Log::to(Format::Human, Sinks::syslog_at(&path));
+        let mut heard = Vec::new();
+        for at in 0..1000 {
+            log.write(&Entry::new(Level::Warning, "down", format!("no {at}")).with("backend", "alpha:80"));
+            heard.extend(next());
+        }
+        assert_eq!(heard, (0..10).map(|at| format!("no {at}")).collect::<Vec<_>>());
+        log.write(&Entry::new(Level::Warning, "down", "another").with("backend", "beta:80"));
+        assert_eq!(next().as_deref(), Some("another"));
+        log.end();
+        assert_eq!(next().as_deref(), Some("990 more like this in the last 10 s: down of alpha:80"));
+        assert_eq!(next(), None);
+        std::fs::remove_file(&path).unwrap();
     }
 }

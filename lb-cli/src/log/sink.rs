@@ -39,6 +39,11 @@ impl Sinks {
         Self { stderr: Some(Stderr::new()), syslog: Some(Syslog::default()) }
     }
 
+    #[cfg(test)]
+    pub(super) fn syslog_at(path: &std::path::Path) -> Self {
+        Self { stderr: None, syslog: Some(Syslog::at(path)) }
+    }
+
     pub(super) fn leave_stderr(&mut self) {
         self.stderr = None;
     }
@@ -86,16 +91,16 @@ impl Stderr {
             self.lost += 1;
             return;
         }
+        let mut text = String::new();
         if self.lost > 0 {
             let lines = if self.lost == 1 { "1 line was".to_owned() } else { format!("{} lines were", self.lost) };
             let message = format!("{lines} lost, because nobody has read those before");
             let lost = Entry::new(Level::Warning, "log-lost", message).with("lines", self.lost);
+            text = self.text(format, &lost, now);
             self.lost = 0;
-            put(&self.text(format, &lost, now));
-            // It may have taken the last room.
-            return self.write(format, entry, now);
         }
-        put(&self.text(format, entry, now));
+        text += &self.text(format, entry, now);
+        put(&text);
     }
 
     fn text(&self, format: Format, entry: &Entry, now: SystemTime) -> String {

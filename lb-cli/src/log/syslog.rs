@@ -23,7 +23,7 @@ impl Default for Syslog {
 }
 
 impl Syslog {
-    fn at(path: &Path) -> Self {
+    pub(super) fn at(path: &Path) -> Self {
         Self { path: path.to_owned(), socket: None }
     }
 
