@@ -75,11 +75,9 @@ fn spawn(said_to: io::PipeWriter, notifier: &Notifier) -> Result<Child, Failure>
 fn ended(child: &mut Child) -> Result<ExitCode, Failure> {
     let status = child.wait().map_err(|error| Failure::chain(Status::System, &error))?;
     match (status.code(), status.signal()) {
-        (Some(code), _) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(Status::System as u8))),
-        (None, signal) => {
-            let signal = signal.unwrap_or_default();
-            Err(Failure::new(Status::System, format!("ended by signal {signal} before it was ready")))
-        }
+        (Some(code), _) if code != 0 => Ok(ExitCode::from(u8::try_from(code).unwrap_or(Status::System as u8))),
+        (_, Some(signal)) => Err(Failure::new(Status::System, format!("ended by signal {signal} before it was ready"))),
+        _ => Err(Failure::new(Status::System, "ended before it was ready")),
     }
 }
 

@@ -49,8 +49,8 @@ fn main() -> ExitCode {
 /// What is asked of the one command line: to serve here, or in the background, or only to print something.
 fn begin(args: &Balance, environment: Environment) -> ExitCode {
     let Environment { notifier, starter } = environment;
-    let in_background = args.is_daemon() && starter.is_some();
-    let log = if in_background { Log::to_syslog(args.log_format) } else { Log::to_stderr(args.log_format) };
+    let starter = starter.filter(|_| args.is_daemon());
+    let log = if starter.is_some() { Log::to_syslog(args.log_format) } else { Log::to_stderr(args.log_format) };
     let done = if args.print_config {
         plan::Plan::new(args).map(|plan| {
             print(&print_config::text(args, &plan));
@@ -59,7 +59,7 @@ fn begin(args: &Balance, environment: Environment) -> ExitCode {
     } else if let Err(failure) = refuse_unwired(args) {
         // LEAD: wire: here come -i and -c, before anything that serves.
         Err(failure)
-    } else if args.is_daemon() && !in_background {
+    } else if args.is_daemon() && starter.is_none() {
         daemon::start(&notifier)
     } else {
         let tell = Tell { log: log.clone(), notifier };

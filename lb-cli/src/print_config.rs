@@ -50,6 +50,7 @@ fn settings(text: &mut String, args: &Balance, plan: &Plan) -> fmt::Result {
     writeln!(text, "background = {}", args.is_daemon())?;
     let user = args.user.as_ref().map_or_else(|| "unchanged".to_owned(), ToString::to_string);
     writeln!(text, "user = {}", quoted(&user))?;
+    // LEAD: wire: the directory that holds when none is given.
     let directory = args.control_dir.as_ref().map_or_else(|| "default".into(), |path| path.to_string_lossy());
     writeln!(text, "control_dir = {}", quoted(&directory))?;
 

@@ -143,15 +143,13 @@ fn ready(
     tell.log.write(&entry.with("version", env!("CARGO_PKG_VERSION")));
     match starter {
         Some(starter) => {
-            tell.log.leave_terminal();
             let failed = |error| Failure::chain(Status::System, &error).about("cannot go to the background");
-            starter.ready(&line).map_err(failed)
+            starter.ready(&line).map_err(failed)?;
+            tell.log.leave_terminal();
         }
-        None => {
-            tell.notifier.ready(&line);
-            Ok(())
-        }
+        None => tell.notifier.ready(&line),
     }
+    Ok(())
 }
 
 pub(crate) fn single_threaded() -> io::Result<Runtime> {

@@ -9,7 +9,7 @@ use support::{Backend, Running, ask, bare_command, command, fresh_address, fresh
 fn printed(args: &[&str]) -> toml::Table {
     let said = run(&mut bare_command(&[&["--print-config"], args].concat()));
     assert_eq!((said.status.code(), said.stderr.len()), (Some(0), 0), "{args:?}");
-    String::from_utf8(said.stdout).unwrap().parse().expect("TOML")
+    String::from_utf8(said.stdout).expect("text").parse().expect("TOML")
 }
 
 #[test]
@@ -55,6 +55,59 @@ fn every_setting_is_printed_with_its_unit() {
 }
 
 #[test]
+fn options_mean_the_same_together_apart_touching_their_values_and_behind_operands() {
+    let apart: Vec<&str> = "-f -a -H -M -d -p -6 -t 2 -T 60 -b ::1 -B ::1 -k 10,5,3 -K 1,2,3 -m connect:interval=5 \
+        --send-proxy v2 --accept-proxy ::1/128 --resolve-every 7 --autodisable-for 9 --control-dir /nowhere --user nobody \
+        -- 8080 [::1]:1 % ::2"
+        .split_whitespace()
+        .collect();
+    let apart = [&apart[..apart.len() - 1], &["[::1]:2"]].concat();
+    let touching: Vec<&str> = "-fadMpH6t2 8080 -T60 -b::1 [::1]:1 -k10,5,3 -B::1 --resolve-every=7 % --control-dir=/nowhere \
+        -mconnect:interval=5 --accept-proxy=::1/128 -K1,2,3 --send-proxy=v2 --autodisable-for=9 --user=nobody -- [::1]:2"
+        .split_whitespace()
+        .collect();
+    let read = printed(&apart);
+    assert_eq!(read, printed(&touching));
+    for (table, key, value) in [
+        ("connect", "timeout", "2s"),
+        ("connect", "source", "::1"),
+        ("connect", "resolve_every", "7s"),
+        ("connect", "send_proxy", "v2"),
+        ("health", "monitor", "connect:interval=5"),
+        ("health", "autodisable", "9s"),
+        ("sessions", "client_keepalive", "10,5,3"),
+        ("sessions", "backend_keepalive", "1,2,3"),
+        ("process", "user", "nobody"),
+        ("process", "control_dir", "/nowhere"),
+    ] {
+        assert_eq!(read[table][key].as_str(), Some(value), "{table}.{key}");
+    }
+    assert_eq!(read["accept_proxy"].as_str(), Some("::1/128"));
+    assert_eq!((read["log"]["trace"].as_bool(), read["log"]["dump"].as_bool()), (Some(true), Some(true)));
+}
+
+#[test]
+fn a_relative_directory_is_that_of_where_it_was_said() {
+    let mut command = bare_command(&["--print-config", "--control-dir", "run/lb", "9000"]);
+    let said = run(command.current_dir(std::env::temp_dir()));
+    let read: toml::Table = String::from_utf8(said.stdout).unwrap().parse().unwrap();
+    let expected = std::env::temp_dir().join("run/lb");
+    assert_eq!(read["process"]["control_dir"].as_str(), expected.to_str());
+}
+
+#[test]
+fn there_may_be_more_than_63_words_and_16_groups() {
+    let alpha = Backend::start("alpha");
+    // Backends that refuse, in 39 groups before the one that serves.
+    let gone = Backend::start("gone").word();
+    let mut words: Vec<&str> = (0..39).flat_map(|_| [gone.as_str(), gone.as_str(), "!"]).collect();
+    let alpha = alpha.word();
+    words.push(&alpha);
+    let (_lb, front) = Running::balancing(&[], &words);
+    assert_eq!(ask(front), "alpha");
+}
+
+#[test]
 fn nothing_is_started_to_print_it_and_what_is_wrong_is_said() {
     let alpha = Backend::start("alpha");
     let (_lb, front) = Running::balancing(&[], &[&alpha.word()]);
@@ -71,12 +124,12 @@ fn nothing_is_started_to_print_it_and_what_is_wrong_is_said() {
 fn page(name: &str) -> String {
     let said = run(&mut bare_command(&["--generate", name]));
     assert_eq!((said.status.code(), said.stderr.len()), (Some(0), 0), "{name}");
-    String::from_utf8(said.stdout).unwrap()
+    String::from_utf8(said.stdout).expect("text")
 }
 
 /// All long and short options that `--help` lists.
 fn options() -> BTreeSet<String> {
-    let help = String::from_utf8(run(&mut command(&["--help"])).stdout).unwrap();
+    let help = String::from_utf8(run(&mut command(&["--help"])).stdout).expect("text");
     let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
     let words =
         lines.flat_map(|line| line.split([' ', ',']).take_while(|word| word.is_empty() || word.starts_with('-')));
