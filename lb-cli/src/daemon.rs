@@ -95,17 +95,20 @@ pub(crate) struct Starter {
 
 impl Starter {
     /// Of the process that this is the part in the background of, if it is one.
-    pub(crate) fn from_environment() -> Option<Self> {
-        let name = std::env::var(VARIABLE).ok()?;
+    ///
+    /// # Errors
+    /// When it is, and the system refuses. It must not go on then, or it would start another one.
+    pub(crate) fn from_environment() -> io::Result<Option<Self>> {
         let stdout = io::stdout();
-        if name_of(&stdout).ok()? != name {
-            return None;
+        let Ok(name) = std::env::var(VARIABLE) else { return Ok(None) };
+        if name_of(&stdout)? != name {
+            return Ok(None);
         }
         // Without it a parent that is killed is noticed when it should read the line.
         let _ = set_parent_process_death_signal(Some(Signal::TERM));
-        let pipe = stdout.as_fd().try_clone_to_owned().ok()?;
-        dup2_stdout(nothing().ok()?).ok()?;
-        Some(Self { pipe })
+        let pipe = stdout.as_fd().try_clone_to_owned()?;
+        dup2_stdout(nothing()?)?;
+        Ok(Some(Self { pipe }))
     }
 
     /// Leaves the session, the directory and the terminal, then tells the parent.

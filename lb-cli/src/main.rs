@@ -30,14 +30,14 @@ fn main() -> ExitCode {
     // First of all: later there are other threads.
     let environment = Environment::take();
     let stderr = Log::to_stderr(Format::Human);
-    let done = match args::parse(std::env::args_os()) {
-        Ok(Command::Balance(balance)) => return begin(&balance, environment),
-        Ok(Command::Demo(demo)) => demo::run(&demo),
-        Ok(Command::Print(text)) => {
+    let done = match environment.and_then(|environment| Ok((environment, args::parse(std::env::args_os())?))) {
+        Ok((environment, Command::Balance(balance))) => return begin(&balance, environment),
+        Ok((_, Command::Demo(demo))) => demo::run(&demo),
+        Ok((_, Command::Print(text))) => {
             print(&text);
             Ok(())
         }
-        Ok(Command::Generate(page)) => {
+        Ok((_, Command::Generate(page))) => {
             print(&generate::page(page));
             Ok(())
         }

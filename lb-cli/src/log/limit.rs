@@ -46,13 +46,13 @@ pub(super) struct Limits {
     windows: HashMap<(&'static str, String), Window>,
     /// At this size windows that are over are taken out: twice what was left the last time, so that it costs little.
     look_at: usize,
-    /// Windows in which something was left out: usually none, and nothing has to be looked through.
-    full: usize,
+    /// When the first window in which something was left out is over: before that, nothing has to be looked through.
+    next_due: Option<Instant>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { windows: HashMap::new(), look_at: KEPT, full: 0 }
+        Self { windows: HashMap::new(), look_at: KEPT, next_due: None }
     }
 }
 
@@ -72,7 +72,8 @@ impl Limits {
             window.lines += 1;
             return true;
         }
-        self.full += usize::from(window.more == 0);
+        let over = window.began + SPAN;
+        self.next_due = Some(self.next_due.map_or(over, |next| next.min(over)));
         window.more += 1;
         window.level = window.level.min(level);
         false
@@ -81,26 +82,30 @@ impl Limits {
     /// What was left out in windows that are over; in all of them when no time is given.
     pub(super) fn due(&mut self, now: Option<Instant>) -> Vec<More> {
         let mut due = Vec::new();
-        if self.full > 0 {
-            self.windows.retain(|(event, subject), window| {
-                let is_due = window.more > 0 && now.is_none_or(|now| window.is_over(now));
-                if is_due {
-                    let subject = subject.clone();
-                    due.push(More { level: window.level, event, subject, count: window.more });
-                }
-                !is_due
-            });
-            self.full -= due.len();
+        if self.next_due.is_none_or(|next| now.is_some_and(|now| now < next)) {
+            return due;
         }
+        let (windows, mut next_due) = (&mut self.windows, None);
+        windows.retain(|(event, subject), window| {
+            if window.more == 0 {
+                return true;
+            }
+            if now.is_some_and(|now| !window.is_over(now)) {
+                let over = window.began + SPAN;
+                next_due = Some(next_due.map_or(over, |next: Instant| next.min(over)));
+                return true;
+            }
+            let subject = subject.clone();
+            due.push(More { level: window.level, event, subject, count: window.more });
+            false
+        });
+        self.next_due = next_due;
         due
     }
 
     /// When the first of them is over.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        if self.full == 0 {
-            return None;
-        }
-        self.windows.values().filter(|window| window.more > 0).map(|window| window.began + SPAN).min()
+        self.next_due
     }
 }
 
