@@ -71,18 +71,13 @@ fn begin(args: &Balance, environment: Environment) -> ExitCode {
 /// Options that are understood, but that nothing does yet.
 fn refuse_unwired(args: &Balance) -> Result<(), Failure> {
     let unwired = [
-        ("-i", args.interactive),                                // LEAD: wire
-        ("-c", args.command.is_some()),                          // LEAD: wire
-        ("--control-dir", args.control_dir.is_some()),           // LEAD: wire
-        ("-k", args.client_keepalive.is_some()),                 // LEAD: wire
-        ("-K", args.backend_keepalive.is_some()),                // LEAD: wire
-        ("-m", args.monitor.is_some()),                          // LEAD: wire
-        ("-p", args.dump),                                       // LEAD: wire
-        ("-d", args.trace),                                      // LEAD: wire
-        ("--autodisable-for", args.autodisable_for.is_some()),   // LEAD: wire
-        ("--send-proxy", args.send_proxy.is_some()),             // LEAD: wire
-        ("--accept-proxy", args.accept_proxy.is_some()),         // LEAD: wire
-        ("--resolve-every", args.resolve_every.as_secs() != 30), // LEAD: wire
+        ("-i", args.interactive),                              // LEAD: wire
+        ("-c", args.command.is_some()),                        // LEAD: wire
+        ("--control-dir", args.control_dir.is_some()),         // LEAD: wire
+        ("-m", args.monitor.is_some()),                        // LEAD: wire
+        ("-p", args.dump),                                     // LEAD: wire
+        ("-d", args.trace),                                    // LEAD: wire
+        ("--autodisable-for", args.autodisable_for.is_some()), // LEAD: wire
     ];
     match unwired.iter().find(|(_, is_given)| *is_given) {
         Some((option, _)) => Err(Failure::new(Status::Usage, format!("{option} is not wired"))),

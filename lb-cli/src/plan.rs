@@ -1,9 +1,13 @@
 //! What a command line means: checked, with names looked up, before anything is served.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use lb_core::{BackendConfig, Config, SelectorKind, SpecError};
-use lb_net::{relay, resolve, tcp};
+use lb_net::{
+    relay,
+    resolve::{self, Endpoint},
+    tcp,
+};
 
 use crate::{
     args::{Balance, address},
@@ -18,8 +22,8 @@ pub(crate) struct Plan {
     pub(crate) place: Place,
     /// The groups and policies.
     pub(crate) config: Config,
-    /// The addresses of each backend, in the order of the configuration.
-    pub(crate) addresses: Vec<Vec<SocketAddr>>,
+    /// Where each backend is, in the order of the configuration.
+    pub(crate) endpoints: Vec<Endpoint>,
     /// Where connections to backends come from; anywhere, if nothing was said.
     pub(crate) source: Option<IpAddr>,
     pub(crate) user: Option<Identity>,
@@ -34,19 +38,19 @@ impl Plan {
                 .with_remedy("first comes the port to listen on: lb [options] PORT backend...")
         })?;
         let config = configuration(args)?;
-        let addresses =
-            config.backends().map(|(_, _, backend)| addresses(backend, port, &args.words)).collect::<Result<_, _>>()?;
+        let endpoints =
+            config.backends().map(|(_, _, backend)| endpoint(backend, port, &args.words)).collect::<Result<_, _>>()?;
         let source = args.source.as_deref().map(source).transpose().map_err(|failure| failure.about("-B"))?;
         let user = args.user.as_ref().map(Identity::find).transpose()?;
-        Ok(Self { place: Place::new(args, port)?, config, addresses, source, user })
+        Ok(Self { place: Place::new(args, port)?, config, endpoints, source, user })
     }
 }
 
 /// Where a backend is; what is wrong is said of the word that was typed.
-fn addresses(backend: &BackendConfig, default_port: u16, words: &[String]) -> Result<Vec<SocketAddr>, Failure> {
+fn endpoint(backend: &BackendConfig, default_port: u16, words: &[String]) -> Result<Endpoint, Failure> {
     let (host, port) = backend.host_and_port();
-    let default_port = default_port.to_string();
-    resolve::addresses(host, port.unwrap_or(&default_port)).map_err(|error| {
+    let port = port.map_or(Ok(default_port), resolve::port);
+    port.and_then(|port| Endpoint::new(host, port)).map_err(|error| {
         let word = words.iter().find(|word| word.parse().is_ok_and(|one: BackendConfig| one.name == backend.name));
         let failure = Failure::chain(Status::Backend, &error).about(&backend.name);
         word.map_or(failure.clone(), |word| bracketed(failure, word))

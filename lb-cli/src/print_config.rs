@@ -8,7 +8,7 @@ use std::{
 use lb_core::{SelectorKind, Status};
 
 use crate::{
-    args::{Balance, Format, ProxyVersion},
+    args::{Balance, Format},
     plan::Plan,
 };
 
@@ -24,32 +24,30 @@ fn settings(text: &mut String, args: &Balance, plan: &Plan) -> fmt::Result {
     writeln!(text, "# What lb {} understands.\n", env!("CARGO_PKG_VERSION"))?;
     writeln!(text, "listen = {}", quoted(&plan.place.address().to_string()))?;
     writeln!(text, "workers = {}", args.worker_count())?;
-    writeln!(text, "accept_proxy = {}", quoted(args.accept_proxy.as_deref().unwrap_or("off")))?;
+    writeln!(text, "accept_proxy = {}", or(args.accept_proxy.as_ref(), "off"))?;
 
     writeln!(text, "\n[connect]")?;
     writeln!(text, "timeout = {}", time(args.connect_timeout))?;
     writeln!(text, "race = {}", args.race.0.map_or_else(|| quoted("off"), time))?;
-    writeln!(text, "source = {}", quoted(&plan.source.map_or_else(|| "any".to_owned(), |source| source.to_string())))?;
+    writeln!(text, "source = {}", or(plan.source.as_ref(), "any"))?;
     writeln!(text, "resolve_every = {}", or_never(args.resolve_every))?;
-    let version = |version| if version == ProxyVersion::V1 { "v1" } else { "v2" };
-    writeln!(text, "send_proxy = {}", quoted(args.send_proxy.map_or("off", version)))?;
+    writeln!(text, "send_proxy = {}", or(args.send_proxy.as_ref(), "off"))?;
 
     writeln!(text, "\n[health]")?;
     let back = args.autodisable_for.map(time);
     let autodisable = if args.autodisable { quoted("until enabled") } else { quoted("off") };
     writeln!(text, "autodisable = {}", back.unwrap_or(autodisable))?;
-    writeln!(text, "monitor = {}", quoted(args.monitor.as_deref().unwrap_or("off")))?;
+    writeln!(text, "monitor = {}", or(args.monitor.as_ref(), "off"))?;
 
     writeln!(text, "\n[sessions]")?;
     writeln!(text, "idle_timeout = {}", or_never(args.idle_timeout))?;
-    writeln!(text, "client_keepalive = {}", quoted(args.client_keepalive.as_deref().unwrap_or("system")))?;
-    writeln!(text, "backend_keepalive = {}", quoted(args.backend_keepalive.as_deref().unwrap_or("system")))?;
+    writeln!(text, "client_keepalive = {}", or(args.client_keepalive.as_ref(), "system"))?;
+    writeln!(text, "backend_keepalive = {}", or(args.backend_keepalive.as_ref(), "system"))?;
     writeln!(text, "grace = {}", time(args.grace))?;
 
     writeln!(text, "\n[process]")?;
     writeln!(text, "background = {}", args.is_daemon())?;
-    let user = args.user.as_ref().map_or_else(|| "unchanged".to_owned(), ToString::to_string);
-    writeln!(text, "user = {}", quoted(&user))?;
+    writeln!(text, "user = {}", or(args.user.as_ref(), "unchanged"))?;
     // LEAD: wire: the directory that holds when none is given.
     let directory = args.control_dir.as_ref().map_or_else(|| "default".into(), |path| path.to_string_lossy());
     writeln!(text, "control_dir = {}", quoted(&directory))?;
@@ -62,14 +60,14 @@ fn settings(text: &mut String, args: &Balance, plan: &Plan) -> fmt::Result {
 }
 
 fn groups(text: &mut String, plan: &Plan) -> fmt::Result {
-    let mut addresses = plan.addresses.iter();
+    let mut endpoints = plan.endpoints.iter();
     for group in &plan.config.groups {
         writeln!(text, "\n[[groups]]\nselector = {}", quoted(&group.selector.to_string()))?;
         if let SelectorKind::Hash { spill } = group.selector {
             writeln!(text, "spill = {spill}")?;
         }
-        for (backend, addresses) in group.backends.iter().zip(addresses.by_ref()) {
-            let known: Vec<String> = addresses.iter().map(|address| quoted(&address.to_string())).collect();
+        for (backend, endpoint) in group.backends.iter().zip(endpoints.by_ref()) {
+            let known: Vec<String> = endpoint.addresses().iter().map(|address| quoted(&address.to_string())).collect();
             writeln!(text, "\n[[groups.backends]]\nname = {}", quoted(&backend.name))?;
             writeln!(text, "addresses = [{}]", known.join(", "))?;
             let limit = backend.limit.map_or_else(|| quoted("none"), |limit| limit.to_string());
@@ -86,6 +84,11 @@ fn status(status: Status) -> &'static str {
         Status::Draining => "draining",
         _ => "enabled",
     }
+}
+
+/// What was asked for, or a word that says what holds without it.
+fn or(value: Option<&impl ToString>, without: &str) -> String {
+    value.map_or_else(|| quoted(without), |value| quoted(&value.to_string()))
 }
 
 fn or_never(duration: Duration) -> String {

@@ -2,17 +2,22 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     sync::Arc,
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use lb_core::{
     Balancer, SelectorKind,
     rand::{SeedableRng as _, rngs::SmallRng},
 };
-use lb_net::{TcpProxy, connect::Dialer, tcp::Served};
+use lb_net::{
+    TcpProxy,
+    connect::Dialer,
+    resolve::{Endpoint, Refresher},
+    tcp::{AcceptProxy, Served},
+};
 use tokio::{
     runtime::{self, Runtime},
     sync::watch,
@@ -28,8 +33,8 @@ use crate::{
     signals::Signals,
 };
 
-/// What a backend is to the proxy: its addresses.
-type Backends = Balancer<Vec<SocketAddr>>;
+/// What a backend is to the proxy: a name and its addresses.
+type Backends = Balancer<Endpoint>;
 
 /// Who hears how it goes.
 #[derive(Debug)]
@@ -43,14 +48,17 @@ pub(crate) fn run(args: &Balance, starter: Option<Starter>, tell: &Tell) -> Resu
     tell.log.hear_panics();
     let plan = Plan::new(args)?;
     let (place, source, user) = (plan.place, plan.source, plan.user);
-    let (config, mut addresses) = (plan.config, plan.addresses.into_iter());
+    let (config, mut endpoints) = (plan.config, plan.endpoints.into_iter());
     let mut rng = SmallRng::seed_from_u64(RandomSeed::new().0);
-    let make = |_: &_| addresses.next().unwrap_or_default();
+    // There is one for each; without it a backend would have no address and be passed over.
+    let make = |_: &_| endpoints.next().unwrap_or_else(|| Endpoint::with_addresses("", 0, Vec::new()));
     let balancer = Arc::new(Balancer::new(config, Instant::now(), &mut rng, make));
-    let dialer = Dialer::default().with_late_acknowledgement();
-    let dialer = source.map_or(dialer, |source| dialer.with_source(source));
-    let proxy = TcpProxy::with_connector(Arc::clone(&balancer), Arc::new(dialer)).with_settings(settings(args));
+    let proxy = proxy(&balancer, source, args);
     let listeners = place.listen(args.worker_count())?;
+    if let Some(keepalive) = args.client_keepalive {
+        let set = listeners.iter().try_for_each(|listener| keepalive.set(listener));
+        set.map_err(|error| Failure::chain(Status::System, &error).about("-k"))?;
+    }
     // Without the right to raise it the limit stays, and accepting pauses when it is reached.
     let _ = lb_net::sys::raise_descriptor_limit();
     // LEAD: wire: what needs the rights of root besides the port (the control socket) is made here.
@@ -59,6 +67,16 @@ pub(crate) fn run(args: &Balance, starter: Option<Starter>, tell: &Tell) -> Resu
     }
     note_idle_options(args, &tell.log);
     serve(&proxy, &balancer, listeners, args, starter, tell)
+}
+
+fn proxy(balancer: &Arc<Backends>, source: Option<IpAddr>, args: &Balance) -> TcpProxy<Endpoint> {
+    let dialer = Dialer::default().with_late_acknowledgement();
+    let dialer = source.map_or(dialer, |source| dialer.with_source(source));
+    let dialer = args.backend_keepalive.map_or(dialer, |keepalive| dialer.with_keepalive(keepalive));
+    TcpProxy::with_connector(Arc::clone(balancer), Arc::new(dialer))
+        .with_settings(settings(args))
+        .with_accept_proxy(args.accept_proxy.clone().map(AcceptProxy::new))
+        .with_send_proxy(args.send_proxy)
 }
 
 /// An option that changes nothing here, or less than one may think, is said to do so.
@@ -91,7 +109,7 @@ impl RandomSeed {
 
 /// Starts the workers, and stays until a signal has stopped them.
 fn serve(
-    proxy: &TcpProxy<Vec<SocketAddr>>,
+    proxy: &TcpProxy<Endpoint>,
     balancer: &Arc<Backends>,
     listeners: Vec<TcpListener>,
     args: &Balance,
@@ -102,9 +120,10 @@ fn serve(
     let address = listeners.first().and_then(|listener| listener.local_addr().ok());
     let runtime = single_threaded().map_err(system)?;
     // Before the first worker: a signal that comes early is not lost.
+    let refresher = refresher(args);
     let signals = {
         let _inside = runtime.enter();
-        Signals::new().map_err(system)?
+        Signals::new(refresher.now()).map_err(system)?
     };
     let log = tell.log.clone();
     // Before the first client: nothing that happens is missed.
@@ -116,14 +135,30 @@ fn serve(
     ready(address, balancer, starter, tell)?;
     runtime.block_on(async {
         let driver = tokio::spawn(driver);
+        let (named, log) = (Arc::clone(balancer), tell.log.clone());
+        let refreshing = refresher.run(move || endpoints(&named), move |news| log.write(&Entry::from(&news)));
+        let refreshing = tokio::spawn(refreshing);
         tokio::select! {
             () = signals.stopped(&stop, args.grace, tell) => {}
             never = tell.log.summaries() => match never {},
         }
         driver.abort();
+        refreshing.abort();
     });
     drop(stop);
     finish(workers, &tell.log)
+}
+
+/// Asks for names again, in time and at HUP.
+fn refresher(args: &Balance) -> Refresher {
+    let every = Some(args.resolve_every).filter(|every| !every.is_zero());
+    Refresher::default().with_every(every.unwrap_or(Duration::MAX))
+}
+
+fn endpoints(balancer: &Backends) -> Vec<Endpoint> {
+    let mut all = Vec::new();
+    balancer.for_each(|_, endpoint| all.push(endpoint.clone()));
+    all
 }
 
 /// Says so to all who want to know.
@@ -158,7 +193,7 @@ pub(crate) fn single_threaded() -> io::Result<Runtime> {
 
 /// A thread with a runtime and a listener of its own: a connection lives and dies where it was accepted.
 fn worker(
-    proxy: TcpProxy<Vec<SocketAddr>>,
+    proxy: TcpProxy<Endpoint>,
     listener: TcpListener,
     mut stopped: watch::Receiver<()>,
 ) -> io::Result<JoinHandle<io::Result<Served>>> {

@@ -1,10 +1,10 @@
 //! The signals that `lb` listens to.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{Notify, watch},
 };
 
 use crate::{
@@ -17,25 +17,31 @@ pub(crate) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     quit: tokio::signal::unix::Signal,
-    /// Caught so that it does not end us: there is nothing to read again yet.
-    _hang_up: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+    /// Told of each HUP, which ends nothing.
+    refresh: Arc<Notify>,
 }
 
 impl Signals {
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new(refresh: Arc<Notify>) -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
-            _hang_up: signal(SignalKind::hangup())?,
+            hang_up: signal(SignalKind::hangup())?,
+            refresh,
         })
     }
 
+    /// The next one that asks for the end.
     pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.quit.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.quit.recv() => return,
+                _ = self.hang_up.recv() => self.refresh.notify_one(),
+            }
         }
     }
 

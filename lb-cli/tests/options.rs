@@ -167,7 +167,10 @@ fn help_has_headings_and_a_value_that_is_none_of_a_few_is_named_with_them() {
     }
     for (args, line) in [
         (["--log-format", "xml"], "lb: --log-format 'xml': not one of human, json; see lb --help\n"),
-        (["--send-proxy", "v3"], "lb: --send-proxy 'v3': not one of v1, v2; see lb --help\n"),
+        (
+            ["--send-proxy", "v3"],
+            "lb: --send-proxy 'v3': unknown version 'v3' of the PROXY protocol: v1 or v2; see lb --help\n",
+        ),
         (["--user", "a:b:c"], "lb: --user 'a:b:c': not USER or USER:GROUP; see lb --help\n"),
         (["--generate", "pdf"], "lb: --generate 'pdf': not one of man, bash, zsh, fish; see lb --help\n"),
     ] {

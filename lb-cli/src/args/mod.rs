@@ -8,6 +8,10 @@ use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use lb_core::SelectorKind;
+use lb_net::{
+    proxy_protocol::{Networks, Version},
+    sys::Keepalive,
+};
 
 use self::{
     help::{CHOICE, CONTROL, HEALTH, LISTEN, LOGS, PROCESS, SESSIONS},
@@ -16,7 +20,7 @@ use self::{
 pub(crate) use self::{
     help::{ENVIRONMENT, EXAMPLES, FILES, SIGNALS, STATUSES, SYNOPSIS, WORDS},
     read::parse,
-    values::{Format, Page, ProxyVersion, Race, UserName},
+    values::{Format, Page, Race, UserName},
 };
 use crate::failure::{Failure, Status};
 
@@ -51,7 +55,7 @@ pub(crate) struct Balance {
     /// Believe the PROXY protocol (v1 or v2) from these networks, such as 10.0.0.0/8,fd00::/8; who connects from
     /// elsewhere is served as ever, and who is in them and does not begin with a valid header is not served
     #[arg(long, value_name = "NETWORKS", help_heading = LISTEN)]
-    pub(crate) accept_proxy: Option<String>,
+    pub(crate) accept_proxy: Option<Networks>,
 
     /// Who chooses in groups without '%': round-robin, least-loaded, peak-ewma, random, hash, bucket-fill
     #[arg(long, value_name = "SELECTOR", default_value = "round-robin", help_heading = CHOICE)]
@@ -102,15 +106,15 @@ pub(crate) struct Balance {
     /// TCP keepalive towards clients: seconds of silence before the first question, seconds between questions, how many
     /// stay unanswered before the connection is given up. Without it the system's times hold
     #[arg(short = 'k', value_name = "T,I,P", help_heading = SESSIONS)]
-    pub(crate) client_keepalive: Option<String>,
+    pub(crate) client_keepalive: Option<Keepalive>,
 
     /// The same towards backends
     #[arg(short = 'K', value_name = "T,I,P", help_heading = SESSIONS)]
-    pub(crate) backend_keepalive: Option<String>,
+    pub(crate) backend_keepalive: Option<Keepalive>,
 
-    /// Tell backends the client's address: each connection begins with a header of the PROXY protocol
+    /// Tell backends the client's address: each connection begins with a header of the PROXY protocol, v1 or v2
     #[arg(long, value_name = "VERSION", help_heading = SESSIONS)]
-    pub(crate) send_proxy: Option<ProxyVersion>,
+    pub(crate) send_proxy: Option<Version>,
 
     /// When stopped by TERM, INT or QUIT, let sessions go on for this time
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, allow_negative_numbers = true,

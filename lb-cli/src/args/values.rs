@@ -26,13 +26,6 @@ impl FromStr for Race {
     }
 }
 
-/// Which header of the PROXY protocol backends get.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ProxyVersion {
-    V1,
-    V2,
-}
-
 /// How an event becomes a line: for people, or one JSON object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {

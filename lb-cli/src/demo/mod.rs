@@ -73,7 +73,7 @@ fn listen(port: Option<u16>) -> Result<TcpListener, BindError> {
 }
 
 async fn play(args: &args::Demo, listener: TcpListener) -> io::Result<()> {
-    let signals = Signals::new()?;
+    let signals = Signals::new(Arc::default())?;
     let front = listener.local_addr()?;
     let stage = Stage::new(&NAMES)?;
     let balancer = balancer(&stage);

@@ -1,6 +1,9 @@
-//! What the balancer tells of its backends, as entries.
+//! What the balancer and the resolver tell of backends, as entries.
+
+use std::net::SocketAddr;
 
 use lb_core::{Event, EventKind, Subject, health::Health};
+use lb_net::resolve::Refreshed;
 
 use super::{Entry, Level};
 
@@ -32,6 +35,22 @@ impl From<&Event> for Entry {
             }
             EventKind::Missed { events } => entry(Level::Warning, "events-missed").with("events", *events),
             _ => entry(Level::Notice, "event"),
+        }
+    }
+}
+
+impl From<&Refreshed<'_>> for Entry {
+    fn from(news: &Refreshed<'_>) -> Self {
+        let message = news.to_string();
+        match news {
+            Refreshed::Changed { endpoint, before } => {
+                let texts = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
+                let entry = Self::new(Level::Notice, "addresses-changed", message).with("host", endpoint.host());
+                entry.with("before", texts(before)).with("addresses", texts(&endpoint.addresses()))
+            }
+            Refreshed::Failed { .. } => Self::new(Level::Warning, "resolve-failed", message),
+            Refreshed::Known { host } => Self::new(Level::Notice, "resolved", message).with("host", *host),
+            _ => Self::new(Level::Notice, "resolve", message),
         }
     }
 }
