@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests call it")]
 
 mod daemon;
+mod control;
 
 use std::{
     io::{BufRead as _, BufReader, Read, Write as _},
@@ -24,6 +25,8 @@ use rustix::{
 
 #[allow(unused_imports, reason = "no test file uses all of them")]
 pub(crate) use self::daemon::{Daemon, Notices};
+#[allow(unused_imports, reason = "no test file uses all of them")]
+pub(crate) use self::control::{Control, Directory, Row};
 
 /// Where all listen, each on an address of its own.
 pub(crate) const PORT: u16 = 17_480;
@@ -164,6 +167,11 @@ impl Running {
         self.child.id()
     }
 
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -276,6 +284,11 @@ impl Session {
     /// Reads the greeting; `None` when the connection ends before.
     pub(crate) fn over(stream: TcpStream) -> Option<Self> {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self::over_patiently(stream)
+    }
+
+    /// The same for as long as the stream's read timeout says.
+    pub(crate) fn over_patiently(stream: TcpStream) -> Option<Self> {
         let (mut stream, mut line) = (BufReader::new(stream), String::new());
         stream.read_line(&mut line).unwrap_or_default();
         let (name, peer) = line.trim_end().split_once(' ')?;
