@@ -61,7 +61,7 @@ fn one_that_autodisable_took_out_is_brought_back_by_monitoring() {
 #[test]
 fn noenable_and_nodisable_do_one_half_each() {
     let (alpha, dead) = (Backend::start("alpha"), fresh_address());
-    let words = [&dead.to_string(), &alpha.word()];
+    let words: [&str; 2] = [&dead.to_string(), &alpha.word()];
     let (_lb, nodisable) = Control::start(&["-m", &format!("{CONNECT}:nodisable")], &words);
     let (lb, noenable) = Control::start(&["-m", &format!("{CONNECT}:noenable")], &words);
     lb.line_with("down");
