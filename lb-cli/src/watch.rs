@@ -1,0 +1,100 @@
+//! What happens to clients: logged where it concerns an operator, traced with `-d`, dumped with `-p`.
+
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use lb_net::{
+    relay::Relayed,
+    tcp::{Direction, NoConnection, Observer, Tap},
+};
+
+use crate::{
+    dump,
+    log::{Entry, Level, Log},
+};
+
+/// Watches the clients of one `lb`.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) log: Log,
+    /// Each decision is told.
+    pub(crate) traces: bool,
+    /// Payload goes to stdout.
+    pub(crate) dumps: bool,
+}
+
+impl Watch {
+    fn trace(&self, event: &'static str, line: impl FnOnce() -> String) {
+        if self.traces {
+            self.log.write(&Entry::new(Level::Debug, event, line()));
+        }
+    }
+}
+
+impl Observer for Watch {
+    fn accepted(&self, peer: SocketAddr) {
+        self.trace("accepted", || format!("{peer}: accepted"));
+    }
+
+    fn introduced(&self, peer: SocketAddr, client: SocketAddr) {
+        self.trace("introduced", || format!("{peer}: speaks for {client}"));
+    }
+
+    fn refused(&self, peer: SocketAddr, why: &(dyn Error + 'static)) {
+        let line = format!("{peer} is closed: {why}");
+        self.log.write(&Entry::new(Level::Warning, "proxy-header-refused", line).with("peer", peer.to_string()));
+    }
+
+    fn attempt(&self, client: SocketAddr, backend: &str) {
+        self.trace("attempt", || format!("{client}: connecting to {backend}"));
+    }
+
+    fn attempt_failed(&self, client: SocketAddr, backend: &str, error: &io::Error) {
+        self.trace("attempt-failed", || format!("{client}: cannot connect to {backend}: {error}"));
+        let entry = Entry::new(Level::Warning, "connect-failed", format!("{backend}: cannot connect: {error}"));
+        self.log.write(&entry.with("backend", backend).with("error", error.to_string()));
+    }
+
+    fn connected(&self, client: SocketAddr, backend: &str, after: Duration) {
+        self.trace("connected", || format!("{client}: connected to {backend} after {after:?}"));
+    }
+
+    fn no_backend(&self, client: SocketAddr, reason: NoConnection) {
+        if reason == NoConnection::ClientGone {
+            return self.trace("client-gone", || format!("{client}: {reason}"));
+        }
+        let entry = Entry::new(Level::Warning, "no-backend", format!("{client} is closed: {reason}"));
+        self.log.write(&entry.with("client", client.to_string()).with("reason", reason.to_string()));
+    }
+
+    fn ended(&self, client: SocketAddr, backend: &str, relayed: &Relayed, lasted: Duration) {
+        self.trace("ended", || {
+            let Relayed { end, to_upstream_bytes, to_client_bytes, .. } = relayed;
+            let bytes = format!("{to_upstream_bytes} bytes to the backend, {to_client_bytes} to the client");
+            format!("{client}: ended at {backend} ({end:?}) after {lasted:?}: {bytes}")
+        });
+    }
+
+    fn tap(&self, _: SocketAddr, _: &str) -> Option<Box<dyn Tap>> {
+        self.dumps.then(|| Box::new(Dump) as Box<dyn Tap>)
+    }
+}
+
+/// Writes each piece of payload at once, so that those of several sessions do not mix.
+struct Dump;
+
+impl Tap for Dump {
+    fn bytes(&mut self, direction: Direction, bytes: &[u8]) {
+        let way = match direction {
+            Direction::ToUpstream => dump::Way::ToBackend,
+            Direction::ToClient => dump::Way::ToClient,
+        };
+        let mut out = io::stdout().lock();
+        // Nobody reads it any more: that is no reason to end sessions.
+        let _ = out.write_all(dump::text(way, bytes).as_bytes()).and_then(|()| out.flush());
+    }
+}
