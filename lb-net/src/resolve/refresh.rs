@@ -119,7 +119,8 @@ impl Refresher {
     /// Has one round after the other, for as long as it is polled; the first is due after the time between two.
     ///
     /// `endpoints` is called at the begin of each round, so that it finds who was added or removed meanwhile. A host that
-    /// several have is asked for once, a numeric one never.
+    /// several have is asked for once, a numeric one never: while all are numeric it sleeps until it is told
+    /// [`now`](Self::now), as it should be when backends were added.
     pub async fn run<S, F>(self, mut endpoints: S, mut on_news: F)
     where
         S: FnMut() -> Vec<Endpoint> + Send,
@@ -127,8 +128,12 @@ impl Refresher {
     {
         let mut failing = BTreeSet::new();
         loop {
-            // An error is the time's passing.
-            let _ = timeout_at(later(Instant::now(), self.every), self.now.notified()).await;
+            if endpoints().iter().all(Endpoint::is_numeric) {
+                self.now.notified().await;
+            } else {
+                // An error is the time's passing.
+                let _ = timeout_at(later(Instant::now(), self.every), self.now.notified()).await;
+            }
             let mut hosts: BTreeMap<String, Vec<Endpoint>> = BTreeMap::new();
             for endpoint in endpoints().into_iter().filter(|endpoint| !endpoint.is_numeric()) {
                 hosts.entry(endpoint.host().to_owned()).or_default().push(endpoint);
