@@ -295,9 +295,7 @@ fn assignable<'a>(
     let backend = group.zip(number.value).and_then(|(group, number)| group.backends.get_mut(number));
     match backend {
         None => Err("unknown channel"),
-        Some(backend) if backend.status != Status::Disabled => {
-            Err("channel must be disabled to assign new address")
-        }
+        Some(backend) if backend.status != Status::Disabled => Err("channel must be disabled to assign new address"),
         Some(backend) => Ok(backend),
     }
 }

@@ -101,7 +101,10 @@ pub(super) struct Number<'a> {
 
 impl fmt::Display for Number<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.value.map_or_else(|| f.write_str(self.word), |value| write!(f, "{value}"))
+        match self.value {
+            Some(value) => value.fmt(f),
+            None => f.write_str(self.word),
+        }
     }
 }
 
@@ -169,7 +172,7 @@ fn number(word: &str) -> Option<Number<'_>> {
     is_number.then(|| Number { value: word.parse().ok(), word })
 }
 
-fn bounded<N: std::str::FromStr + fmt::Display>(word: &str, most: N) -> Result<N, String> {
+fn bounded<N: std::str::FromStr + fmt::Display + Copy>(word: &str, most: N) -> Result<N, String> {
     // `parse` takes a plus sign.
     let value = word.bytes().all(|byte| byte.is_ascii_digit()).then(|| word.parse().ok()).flatten();
     value.ok_or_else(|| format!("'{}' is not a number from 0 to {most}", printable(word)))
@@ -263,9 +266,29 @@ mod tests {
     #[test]
     fn a_missing_or_surplus_word_is_a_syntax_error() {
         let lines = [
-            "x", "disable", "disable 0 1", "group", "create", "create host", "create a 1 2", "assign 0 host", "maxc 1",
-            "mrtg-bytes 0", "mrtg-conns", "monitor", "monitor on", "quit now", "show all", "version 2", "hash 1", "rr 1",
-            "drain", "weight 0", "explain", "Show", "showx",
+            "x",
+            "disable",
+            "disable 0 1",
+            "group",
+            "create",
+            "create host",
+            "create a 1 2",
+            "assign 0 host",
+            "maxc 1",
+            "mrtg-bytes 0",
+            "mrtg-conns",
+            "monitor",
+            "monitor on",
+            "quit now",
+            "show all",
+            "version 2",
+            "hash 1",
+            "rr 1",
+            "drain",
+            "weight 0",
+            "explain",
+            "Show",
+            "showx",
         ];
         for line in lines {
             assert_eq!(Command::parse(line), Err(SYNTAX_ERROR.to_owned()), "{line}");
@@ -284,7 +307,10 @@ mod tests {
         assert_eq!(said("maxc 0 4294967296"), "'4294967296' is not a number from 0 to 4294967295");
         assert_eq!(said("weight 0 65536"), "'65536' is not a number from 0 to 65535");
         assert_eq!(said("explain beta"), "'beta' is not the address of a client, 192.0.2.7 or 2001:db8::7");
-        assert_eq!(said(&format!("explain {}", "z".repeat(61))).len(), 63 + "'' is not the address of a client, 192.0.2.7 or 2001:db8::7".len());
+        assert_eq!(
+            said(&format!("explain {}", "z".repeat(61))).len(),
+            63 + "'' is not the address of a client, 192.0.2.7 or 2001:db8::7".len()
+        );
     }
 
     #[test]

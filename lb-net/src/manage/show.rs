@@ -1,10 +1,6 @@
 //! The fleet as text: balance's table, and JSON for machines.
 
-use std::{
-    collections::HashMap,
-    fmt::Write as _,
-    net::SocketAddr,
-};
+use std::{collections::HashMap, fmt::Write as _, net::SocketAddr};
 
 use lb_core::{BackendId, BackendStats, Config, Health, SelectorKind, Status};
 use serde_json::{Value, json};

@@ -70,15 +70,7 @@ impl ControlSocket {
     pub fn claim(place: &Place) -> Result<Self, PlaceError> {
         let all = place.create_directory()?;
         let name = place.name();
-        let alone = Lock::take(&all, START).map_err(|error| place.failed(error))?;
-        let Some(alone) = alone else { return Err(PlaceError::Busy(place.directory().to_owned())) };
-        let claimed = claim_own(place, &all, &name);
-        if claimed.is_err() {
-            // It stays when there is something in it.
-            let _ = unlinkat(&all, &name, AtFlags::REMOVEDIR);
-        }
-        drop(alone);
-        let Own { listener, directory: own, identity } = claimed?;
+        let Own { listener, directory: own, identity } = claim_alone(place, &all, &name)?;
         Ok(Self { listener, all, own, name, identity })
     }
 
@@ -119,6 +111,18 @@ struct Own {
     listener: UnixListener,
     directory: OwnedFd,
     identity: (u64, u64),
+}
+
+/// Claims the place while nobody else claims or leaves one in the same directory.
+fn claim_alone(place: &Place, all: &OwnedFd, name: &str) -> Result<Own, PlaceError> {
+    let alone = Lock::take(all, START).map_err(|error| place.failed(error))?;
+    let Some(_alone) = alone else { return Err(PlaceError::Busy(place.directory().to_owned())) };
+    let claimed = claim_own(place, all, name);
+    if claimed.is_err() {
+        // It stays when there is something in it.
+        let _ = unlinkat(all, name, AtFlags::REMOVEDIR);
+    }
+    claimed
 }
 
 /// Claims the place for the one who holds the lock.
