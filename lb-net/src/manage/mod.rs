@@ -19,6 +19,7 @@ mod rendezvous;
 mod server;
 mod show;
 mod socket;
+mod sweep;
 
 pub use self::{
     balance::{End, Reply, Shell},

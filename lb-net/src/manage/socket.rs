@@ -19,7 +19,7 @@ use rustix::{
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{Place, PlaceError};
+use super::{Place, PlaceError, sweep::sweep};
 
 /// The socket's name in the directory of its instance.
 pub(super) const NAME: &str = "control";
@@ -36,7 +36,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// A control socket that listens, mode 0600 in directories of mode 0700. Dropping it removes it.
 ///
 /// Of several that claim one place, one gets it. A socket at which nobody listens, because its owner was killed, is
-/// replaced. Nothing but the kernel's lock on a directory is relied upon, so nothing has to be cleaned up by hand.
+/// replaced, and those of other instances that were killed are removed. Nothing but the kernel's lock on a directory is relied upon, so nothing has to be cleaned up by hand.
 /// ```
 /// use lb_net::manage::{ControlSocket, Place};
 /// # let directory = std::env::temp_dir().join(format!("lb-doctest-{}", std::process::id()));
@@ -117,6 +117,7 @@ struct Own {
 fn claim_alone(place: &Place, all: &OwnedFd, name: &str) -> Result<Own, PlaceError> {
     let alone = Lock::take(all, START).map_err(|error| place.failed(error))?;
     let Some(_alone) = alone else { return Err(PlaceError::Busy(place.directory().to_owned())) };
+    sweep(place, all);
     let claimed = claim_own(place, all, name);
     if claimed.is_err() {
         // It stays when there is something in it.
@@ -153,7 +154,7 @@ fn own_directory(all: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
 }
 
 /// Makes a directory ours again that was handed over to another user, who has no business in it any more.
-fn take_back(directory: &OwnedFd) -> io::Result<()> {
+pub(super) fn take_back(directory: &OwnedFd) -> io::Result<()> {
     let found = fstat(directory)?;
     if found.st_uid != geteuid().as_raw() {
         fchown(directory, Some(geteuid()), Some(getegid()))?;
@@ -184,7 +185,7 @@ fn identity(directory: &OwnedFd) -> io::Result<(u64, u64)> {
 }
 
 /// Who is behind a socket's path.
-enum Inhabitant {
+pub(super) enum Inhabitant {
     /// There is no socket.
     None,
     /// There is one, and nobody listens at it.
@@ -193,7 +194,7 @@ enum Inhabitant {
     Alive(Option<u32>),
 }
 
-fn inhabitant(path: &Path) -> io::Result<Inhabitant> {
+pub(super) fn inhabitant(path: &Path) -> io::Result<Inhabitant> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
     let Err(error) = socket.connect(&SockAddr::unix(path)?) else {
         let peer = socket_peercred(&socket).ok();
