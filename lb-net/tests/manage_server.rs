@@ -1,5 +1,6 @@
 //! Control sessions over real sockets: who may have one, who gets the socket, and what is left behind.
 #![cfg(feature = "manage")]
+#![allow(clippy::unwrap_used, reason = "only tests call it")]
 
 use std::{
     fs,
@@ -72,7 +73,7 @@ fn slow_fleet(words: &str, wait: impl Fn(&str) + Send + Sync + 'static) -> Manag
         wait(&backend.name);
         Ok(None)
     };
-    Managed::new(Arc::new(balancer), resolve, |address| *address)
+    Managed::new(Arc::new(balancer), resolve, |_| None, |address| *address)
 }
 
 /// A server on a thread of its own, until it is dropped or killed.

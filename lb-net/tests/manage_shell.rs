@@ -1,5 +1,6 @@
 //! balance's commands against a real balancer: their texts, their effects, and what they leave alone.
 #![cfg(feature = "manage")]
+#![allow(clippy::unwrap_used, reason = "only tests call it")]
 
 use std::{
     net::SocketAddr,
@@ -15,7 +16,7 @@ use lb_core::{
     health::{Evidence, Probe, RiseFall},
     rand::{SeedableRng, rngs::SmallRng},
 };
-use lb_net::manage::{End, Fleet, Managed, MonitorSwitch, Reply, Shell};
+use lb_net::manage::{End, Fleet, Managed, Reply, Shell};
 use proptest::prelude::*;
 
 type Payload = Option<SocketAddr>;
@@ -43,7 +44,7 @@ impl Desk {
         let mut rng = SmallRng::seed_from_u64(1);
         let make = |backend: &BackendConfig| resolve(backend).unwrap_or_default();
         let balancer = Arc::new(Balancer::new(config, Instant::now(), &mut rng, make));
-        let fleet = Managed::new(Arc::clone(&balancer), resolve, |address| *address);
+        let fleet = Managed::new(Arc::clone(&balancer), resolve, |_| None, |address| *address);
         Self { balancer, fleet, shell: Shell::default() }
     }
 
@@ -317,7 +318,8 @@ fn groups_change_their_type() {
 fn a_group_set_to_hash_spills_as_the_command_line_says() {
     for spill in [false, true] {
         let mut desk = Desk::new("127.0.0.1:1 127.0.0.1:2");
-        desk.fleet = Managed::new(Arc::clone(&desk.balancer), resolve, |address| *address).with_hash_failover(spill);
+        desk.fleet =
+            Managed::new(Arc::clone(&desk.balancer), resolve, |_| None, |address| *address).with_hash_failover(spill);
         desk.said("hash; disable 0");
         let served = (0..32_u64).filter(|key| {
             let request = Request::new(Instant::now()).with_key(lb_core::key::of_bytes(&key.to_le_bytes()));
@@ -333,8 +335,9 @@ fn the_monitor_is_told_of_and_switched() {
     assert_eq!(desk.said("monitor show"), "no monitor process running\n");
     assert_eq!(desk.refused("monitor enable"), "no monitor process running\n");
     let switch = Arc::new(AtomicBool::new(true));
-    let fleet = Managed::new(Arc::clone(&desk.balancer), resolve, |address| *address);
-    desk.fleet = fleet.with_monitor(Arc::clone(&switch) as Arc<dyn MonitorSwitch>);
+    let fleet = Managed::new(Arc::clone(&desk.balancer), resolve, |_| None, |address| *address);
+    let (is, set) = (Arc::clone(&switch), Arc::clone(&switch));
+    desk.fleet = fleet.with_monitor(move || is.load(SeqCst), move |wanted| set.swap(wanted, SeqCst) != wanted);
     let running = format!("monitor process running as pid {} and is ", std::process::id());
     assert_eq!(desk.said("m s"), format!("{running}enabled\n"));
     assert_eq!(desk.said("monitor enable"), "monitor is already enabled\n");

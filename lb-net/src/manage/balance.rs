@@ -78,7 +78,7 @@ pub enum End {
 /// use lb_net::manage::{Managed, Shell};
 /// # let mut world = lb_core::sim::World::new(1);
 /// let balancer = std::sync::Arc::new(world.balancer("alpha beta ! spare".parse()?));
-/// let fleet = Managed::new(balancer, |_| Ok(()), |()| None);
+/// let fleet = Managed::new(balancer, |_| Ok(()), |_| (), |()| None);
 /// let mut shell = Shell::default();
 /// assert_eq!(shell.execute("group 1; disable 0", &fleet).text, "channel 0 disabled\n");
 /// assert!(shell.execute("disable 7", &fleet).failed);
@@ -301,20 +301,16 @@ fn assignable<'a>(
 }
 
 fn monitor(order: Monitor, fleet: &dyn Fleet) -> Said {
+    const NONE: &str = "no monitor process running";
     let state = |enabled: bool| if enabled { "enabled" } else { "disabled" };
-    match (fleet.monitor(), order) {
-        // To tell so is what `show` was asked for.
-        (None, Monitor::Show) => Ok("no monitor process running".to_owned()),
-        (None, _) => Err("no monitor process running".to_owned()),
-        (Some(monitor), Monitor::Show) => {
-            Ok(format!("monitor process running as pid {} and is {}", fleet.pid(), state(monitor.is_enabled())))
-        }
-        (Some(monitor), order) => {
-            let wanted = order == Monitor::Enable;
-            let when = if monitor.set_enabled(wanted) == wanted { "already" } else { "now" };
-            Ok(format!("monitor is {when} {}", state(wanted)))
-        }
+    if order == Monitor::Show {
+        // That there is none is an answer too.
+        let running = |enabled| format!("monitor process running as pid {} and is {}", fleet.pid(), state(enabled));
+        return Ok(fleet.is_monitored().map_or_else(|| NONE.to_owned(), running));
     }
+    let wanted = order == Monitor::Enable;
+    let changed = fleet.set_monitored(wanted).ok_or(NONE)?;
+    Ok(format!("monitor is {} {}", if changed { "now" } else { "already" }, state(wanted)))
 }
 
 /// Four lines in the order that mrtg wants: in, out, uptime, name.

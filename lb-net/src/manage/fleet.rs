@@ -4,10 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use lb_core::{
@@ -49,8 +46,13 @@ pub trait Fleet: Send + Sync {
     fn hash_failover(&self) -> bool {
         false
     }
-    /// The monitor, where one runs.
-    fn monitor(&self) -> Option<&dyn MonitorSwitch> {
+    /// Whether a monitor that runs checks, or pauses; `None` where none runs.
+    fn is_monitored(&self) -> Option<bool> {
+        None
+    }
+    /// Lets a monitor check or pause, and returns whether that is a change; `None` where none runs.
+    fn set_monitored(&self, enabled: bool) -> Option<bool> {
+        let _ = enabled;
         None
     }
     /// The process that serves.
@@ -100,57 +102,40 @@ pub enum ChangeError {
     Refused(&'static str),
 }
 
-/// Pauses and resumes a monitor: a flag that it looks at before each round will do.
-/// ```
-/// use lb_net::manage::MonitorSwitch;
-/// use std::sync::atomic::AtomicBool;
-/// let monitor = AtomicBool::new(true);
-/// assert!(MonitorSwitch::set_enabled(&monitor, false), "it was enabled");
-/// assert!(!MonitorSwitch::is_enabled(&monitor));
-/// ```
-pub trait MonitorSwitch: Send + Sync {
-    /// Whether it checks.
-    fn is_enabled(&self) -> bool;
-    /// Lets it check or pause, and returns whether it checked before.
-    fn set_enabled(&self, enabled: bool) -> bool;
-}
-
-impl MonitorSwitch for AtomicBool {
-    fn is_enabled(&self) -> bool {
-        self.load(SeqCst)
-    }
-
-    fn set_enabled(&self, enabled: bool) -> bool {
-        self.swap(enabled, SeqCst)
-    }
-}
-
 type Resolve<T> = dyn Fn(&BackendConfig) -> Result<T, String> + Send + Sync;
+type Unresolved<T> = dyn Fn(&BackendConfig) -> T + Send + Sync;
 type Address<T> = dyn Fn(&T) -> Option<SocketAddr> + Send + Sync;
 
-/// A [`Balancer`] under management. Changes of groups and membership must all go through one of these.
-///
-/// `T::default()` is the payload of a backend without an address.
+/// A [`Balancer`] under management. Changes of groups and membership should all go through one of these.
 /// ```
 /// use lb_net::manage::{Fleet, Managed};
 /// use std::{net::SocketAddr, sync::Arc};
 /// # let mut world = lb_core::sim::World::new(1);
-/// # let address = |name: &str| name.parse::<SocketAddr>().map_err(|error| error.to_string());
+/// # type Address = Option<SocketAddr>;
+/// # let resolve = |backend: &lb_core::BackendConfig| -> Result<Address, String> {
+/// #     backend.name.parse().map(Some).map_err(|_| "unknown".into())
+/// # };
 /// let config = "127.0.0.1:9000".parse()?;
-/// let balancer = lb_core::Balancer::new(config, world.now(), world.rng(), |backend| address(&backend.name).ok());
-/// let fleet = Managed::new(Arc::new(balancer), move |backend| address(&backend.name).map(Some), |address| *address);
+/// let balancer = lb_core::Balancer::new(config, world.now(), world.rng(), |backend| resolve(backend).unwrap());
+/// let fleet = Managed::new(Arc::new(balancer), resolve, |_| None, |payload: &Address| *payload);
 /// assert_eq!(fleet.addresses().values().next(), Some(&"127.0.0.1:9000".parse()?));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Managed<T> {
     balancer: Arc<Balancer<T>>,
     resolve: Box<Resolve<T>>,
+    unresolved: Box<Unresolved<T>>,
     address: Box<Address<T>>,
     hash_failover: bool,
-    monitor: Option<Arc<dyn MonitorSwitch>>,
+    monitor: Option<Monitor>,
     kill: Box<dyn Fn() + Send + Sync>,
     /// Held from reading the configuration until the changed one is in force.
     changing: Mutex<()>,
+}
+
+struct Monitor {
+    is_enabled: Box<dyn Fn() -> bool + Send + Sync>,
+    set_enabled: Box<dyn Fn(bool) -> bool + Send + Sync>,
 }
 
 impl<T> fmt::Debug for Managed<T> {
@@ -160,16 +145,19 @@ impl<T> fmt::Debug for Managed<T> {
 }
 
 impl<T: Send + Sync> Managed<T> {
-    /// A balancer, how a new backend's name gets an address (it may block; the error says why it has none), and the
-    /// address of a backend in use.
+    /// A balancer and what is to be known of its payload. `resolve` makes it for a new backend, and may block; the error
+    /// says why there is no address. `unresolved` makes it for one that somebody else has just removed, without
+    /// blocking. `address` is the address in use.
     pub fn new(
         balancer: Arc<Balancer<T>>,
         resolve: impl Fn(&BackendConfig) -> Result<T, String> + Send + Sync + 'static,
+        unresolved: impl Fn(&BackendConfig) -> T + Send + Sync + 'static,
         address: impl Fn(&T) -> Option<SocketAddr> + Send + Sync + 'static,
     ) -> Self {
         Self {
             balancer,
             resolve: Box::new(resolve),
+            unresolved: Box::new(unresolved),
             address: Box::new(address),
             hash_failover: false,
             monitor: None,
@@ -184,9 +172,14 @@ impl<T: Send + Sync> Managed<T> {
         Self { hash_failover, ..self }
     }
 
-    /// With the switch of a monitor that runs.
+    /// With a monitor that runs: whether it checks, and what lets it check or pause and returns whether that is a change.
     #[must_use]
-    pub fn with_monitor(self, monitor: Arc<dyn MonitorSwitch>) -> Self {
+    pub fn with_monitor(
+        self,
+        is_enabled: impl Fn() -> bool + Send + Sync + 'static,
+        set_enabled: impl Fn(bool) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let monitor = Monitor { is_enabled: Box::new(is_enabled), set_enabled: Box::new(set_enabled) };
         Self { monitor: Some(monitor), ..self }
     }
 
@@ -210,13 +203,13 @@ impl<T: Send + Sync> Managed<T> {
             ];
             for order in orders.into_iter().flatten() {
                 // Who is gone needs no order.
-                let _ = self.order(id, order);
+                let _ = Fleet::order(self, id, order);
             }
         }
     }
 }
 
-impl<T: Default + Send + Sync> Fleet for Managed<T> {
+impl<T: Send + Sync> Fleet for Managed<T> {
     fn stats(&self) -> Stats {
         self.balancer.stats()
     }
@@ -232,7 +225,13 @@ impl<T: Default + Send + Sync> Fleet for Managed<T> {
     }
 
     fn order(&self, backend: BackendId, order: Order) -> Result<(), UnknownBackend> {
-        Self::order(self, backend, order)
+        match order {
+            Order::Enable => self.balancer.enable(backend, now()),
+            Order::Status(status) => self.balancer.set_status(backend, status, now()),
+            Order::Weight(weight) => self.balancer.set_weight(backend, weight, now()),
+            Order::Limit(limit) => self.balancer.set_limit(backend, limit, now()),
+            Order::ResetCounters => self.balancer.reset_counters(backend),
+        }
     }
 
     fn change(&self, newcomer: Option<&BackendConfig>, edit: &mut Edit<'_>) -> Result<(), ChangeError> {
@@ -244,7 +243,7 @@ impl<T: Default + Send + Sync> Fleet for Managed<T> {
         edit(&mut config).map_err(ChangeError::Refused)?;
         self.balancer.update(config.clone(), now(), |backend| {
             let own = named.take_if(|(name, _)| **name == backend.name);
-            own.map(|(_, payload)| payload).unwrap_or_default()
+            own.map_or_else(|| (self.unresolved)(backend), |(_, payload)| payload)
         });
         self.enforce(&config);
         Ok(())
@@ -259,24 +258,16 @@ impl<T: Default + Send + Sync> Fleet for Managed<T> {
         self.hash_failover
     }
 
-    fn monitor(&self) -> Option<&dyn MonitorSwitch> {
-        self.monitor.as_deref()
+    fn is_monitored(&self) -> Option<bool> {
+        self.monitor.as_ref().map(|monitor| (monitor.is_enabled)())
+    }
+
+    fn set_monitored(&self, enabled: bool) -> Option<bool> {
+        self.monitor.as_ref().map(|monitor| (monitor.set_enabled)(enabled))
     }
 
     fn kill(&self) {
         (self.kill)();
-    }
-}
-
-impl<T: Send + Sync> Managed<T> {
-    fn order(&self, backend: BackendId, order: Order) -> Result<(), UnknownBackend> {
-        match order {
-            Order::Enable => self.balancer.enable(backend, now()),
-            Order::Status(status) => self.balancer.set_status(backend, status, now()),
-            Order::Weight(weight) => self.balancer.set_weight(backend, weight, now()),
-            Order::Limit(limit) => self.balancer.set_limit(backend, limit, now()),
-            Order::ResetCounters => self.balancer.reset_counters(backend),
-        }
     }
 }
 

@@ -24,7 +24,7 @@ mod sweep;
 pub use self::{
     balance::{End, Reply, Shell},
     client::{Answer, Client, ConnectError},
-    fleet::{ChangeError, Edit, Fleet, Managed, MonitorSwitch, Order},
+    fleet::{ChangeError, Edit, Fleet, Managed, Order},
     rendezvous::{Place, PlaceError},
     server::{Settings, serve},
     socket::ControlSocket,

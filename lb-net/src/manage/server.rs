@@ -74,7 +74,7 @@ impl Settings {
 /// use std::sync::Arc;
 /// # let mut world = lb_core::sim::World::new(1);
 /// # let directory = std::env::temp_dir().join(format!("lb-doctest-serve-{}", std::process::id()));
-/// let fleet = Managed::new(Arc::new(world.balancer("alpha beta".parse()?)), |_| Ok(()), |()| None);
+/// let fleet = Managed::new(Arc::new(world.balancer("alpha beta".parse()?)), |_| Ok(()), |_| (), |()| None);
 /// let place = Place::new(Some(&directory), 80, None)?;
 /// let socket = ControlSocket::claim(&place)?;
 /// let asked = tokio::task::spawn_blocking(move || Client::connect(&place).unwrap().execute("disable 1"));

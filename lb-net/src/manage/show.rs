@@ -87,7 +87,7 @@ pub(super) fn machine(fleet: &dyn Fleet) -> String {
     let all = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": fleet.pid(),
-        "monitor": fleet.monitor().map(super::MonitorSwitch::is_enabled),
+        "monitor": fleet.is_monitored(),
         "groups": config.groups.iter().enumerate().map(group).collect::<Vec<_>>(),
     });
     format!("{all}\n")
