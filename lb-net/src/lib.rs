@@ -9,6 +9,7 @@
 //! | `tcp` (default) | [`TcpProxy`]: L4 balancing |
 //! | `probe` | `probe`: active checks of backends |
 //! | `resolve` | `resolve`: host and service names to addresses, kept fresh |
+//! | `manage` | `manage`: balance's commands for a running balancer, over a unix socket |
 //! | `proxy-protocol` | `proxy_protocol`: who the client is, told by one proxy to the next; with `tcp`, both ways |
 //!
 //! Without features there are the pieces to build a transport from: [`listener`], [`connect`], [`relay`], [`drive`].
@@ -23,6 +24,8 @@ mod keepalive;
 pub mod listener;
 #[cfg(feature = "probe")]
 pub mod probe;
+#[cfg(feature = "manage")]
+pub mod manage;
 #[cfg(feature = "proxy-protocol")]
 pub mod proxy_protocol;
 pub mod relay;

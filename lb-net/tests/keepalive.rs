@@ -36,7 +36,7 @@ async fn connections_to_backends_have_the_dialers_keepalive_and_else_the_systems
     let server = TcpListener::bind(LOOPBACK).unwrap();
     let plain = Dialer::default().connect(&server.local_addr().unwrap()).await.unwrap();
     let system = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_keepalive_time").unwrap();
-    assert_eq!(of(&plain).1.as_secs(), system.trim().parse().unwrap());
+    assert_eq!(of(&plain).1.as_secs(), system.trim().parse::<u64>().unwrap());
     let dialer = Dialer::default().with_keepalive("62,12,5".parse().unwrap());
     let connected = dialer.connect(&server.local_addr().unwrap()).await.unwrap();
     assert_eq!(of(&connected), (true, Duration::from_secs(62), Duration::from_secs(12), 5));

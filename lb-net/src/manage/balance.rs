@@ -1,0 +1,353 @@
+//! balance's commands: one control session, its current group, and the texts that scripts know.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use lb_core::{BackendConfig, Config, GroupConfig, Health, Status};
+
+use super::{
+    ChangeError, Edit, Fleet, Order,
+    command::{Command, Monitor, Number},
+    fleet::{backend_named, selector},
+    show::{self, Channel, channels},
+};
+
+/// Groups that balance has, used or not. Further ones can be entered where there are more.
+const GROUPS: usize = 16;
+
+const HELP: &str = "\
+available commands:
+  show                    a table of all groups and channels
+  group <G>               the group that the following commands are about
+  enable <N>              let channel N take connections
+  disable <N>             give channel N no more connections
+  create <HOST> <PORT>    one more channel, disabled at first
+  assign <N> <HOST> <PORT>  another address for channel N while it is disabled
+  maxc <N> <MAX>          connections at a time for channel N, 0 for any number
+  reset <N>               let the counters of channel N begin at 0
+  hash                    clients of this group keep their channel
+  rr                      channels of this group take turns
+  monitor <enable|disable|show>  resume or pause checks, or tell of them
+  mrtg-bytes <G> <N>      bytes of a channel, for mrtg
+  mrtg-conns <G> <N>      connections of a channel, for mrtg
+  kill                    stop the master process
+  version                 what this is
+  help, ?                 this list
+  quit                    end this session
+what balance.fm does not have:
+  drain <N>               finish what runs on channel N; again: how far it is
+  weight <N> <W>          the share of channel N, 0 for none
+  explain <ADDRESS>       the channel that a client would get, and why no other
+  show json               all counters, for programs
+  <command>; <command>    several commands in one line
+";
+
+/// What one line came to.
+/// ```
+/// let reply = lb_net::manage::Reply::default();
+/// assert!(reply.text.is_empty() && !reply.failed && reply.end.is_none());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reply {
+    /// What to print; it ends in a newline unless it is empty.
+    pub text: String,
+    /// Whether a command was refused or could not be understood.
+    pub failed: bool,
+    /// Whether the session is over.
+    pub end: Option<End>,
+}
+
+/// How a session ends by a command.
+/// ```
+/// use lb_net::manage::End;
+/// assert_ne!(End::Quit, End::Kill);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// `quit`: the session only.
+    Quit,
+    /// `kill`: whoever runs the shell now calls [`Fleet::kill`], once the reply is on its way.
+    Kill,
+}
+
+/// One control session: balance's commands, carried out one line at a time.
+///
+/// Any prefix of a command will do, as balance has it; `;` parts several commands in one line.
+/// ```
+/// use lb_net::manage::{Managed, Shell};
+/// # let mut world = lb_core::sim::World::new(1);
+/// let balancer = std::sync::Arc::new(world.balancer("alpha beta ! spare".parse()?));
+/// let fleet = Managed::new(balancer, |_| Ok(()), |_| (), |()| None);
+/// let mut shell = Shell::default();
+/// assert_eq!(shell.execute("group 1; disable 0", &fleet).text, "channel 0 disabled\n");
+/// assert!(shell.execute("disable 7", &fleet).failed);
+/// # Ok::<(), lb_core::SpecError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Shell {
+    group: usize,
+}
+
+/// The text of a command that went well, or of one that did not.
+type Said = Result<String, String>;
+
+impl Shell {
+    /// The group that commands are about; the prompt shows it.
+    #[must_use]
+    pub fn group(&self) -> usize {
+        self.group
+    }
+
+    /// Carries out the commands of one line, each whatever became of those before it. It blocks while a name is resolved.
+    pub fn execute(&mut self, line: &str, fleet: &dyn Fleet) -> Reply {
+        let mut reply = Reply::default();
+        for part in line.split(';') {
+            let said = match Command::parse(part) {
+                Ok(None) => continue,
+                Ok(Some(Command::Quit)) => {
+                    reply.end = Some(End::Quit);
+                    break;
+                }
+                Ok(Some(Command::Kill)) => {
+                    reply.end = Some(End::Kill);
+                    break;
+                }
+                Ok(Some(command)) => self.carry_out(&command, fleet),
+                Err(text) => Err(text),
+            };
+            reply.failed |= said.is_err();
+            let text = said.unwrap_or_else(|text| text);
+            reply.text.push_str(&text);
+            if !text.is_empty() && !text.ends_with('\n') {
+                reply.text.push('\n');
+            }
+        }
+        reply
+    }
+
+    fn carry_out(&mut self, command: &Command<'_>, fleet: &dyn Fleet) -> Said {
+        match *command {
+            Command::Quit | Command::Kill => Ok(String::new()),
+            Command::Show => Ok(show::table(fleet)),
+            Command::ShowJson => Ok(show::machine(fleet)),
+            Command::Help => Ok(HELP.to_owned()),
+            Command::Version => Ok(version()),
+            Command::Monitor(order) => monitor(order, fleet),
+            Command::Group(number) => self.enter(number, fleet),
+            Command::Disable(number) => self.disable(number, fleet),
+            Command::Enable(number) => self.enable(number, fleet),
+            Command::Drain(number) => self.drain(number, fleet),
+            Command::Reset(number) => self.reset(number, fleet),
+            Command::MaxConnections { channel, limit } => self.limit(channel, limit, fleet),
+            Command::Weight { channel, weight } => self.weigh(channel, weight, fleet),
+            Command::Create { host, port } => self.create(host, port, fleet),
+            Command::Assign { channel, host, port } => self.assign(channel, host, port, fleet),
+            Command::Hash => self.set_type(true, fleet),
+            Command::RoundRobin => self.set_type(false, fleet),
+            Command::MrtgBytes { group, channel } => mrtg(group, channel, fleet, |backend| {
+                [backend.to_client_bytes.to_string(), backend.to_backend_bytes.to_string()]
+            }),
+            Command::MrtgConnections { group, channel } => {
+                mrtg(group, channel, fleet, |backend| [backend.picked().to_string(), "UNKNOWN".to_owned()])
+            }
+            Command::Explain(client) => Ok(explain(client, fleet)),
+        }
+    }
+
+    fn enter(&mut self, number: Number<'_>, fleet: &dyn Fleet) -> Said {
+        self.group = existing_group(number, fleet).ok_or("value out of range")?;
+        Ok(String::new())
+    }
+
+    /// A channel of the current group.
+    fn channel(&self, number: Number<'_>, fleet: &dyn Fleet) -> Option<Channel> {
+        channel_of(self.group, number, fleet)
+    }
+
+    fn disable(&self, number: Number<'_>, fleet: &dyn Fleet) -> Said {
+        let channel = self.channel(number, fleet).ok_or_else(|| no_such(number))?;
+        if channel.backend.status == Status::Disabled {
+            return Ok(format!("channel {number} already disabled"));
+        }
+        give(&channel, Order::Status(Status::Disabled), fleet).ok_or_else(|| no_such(number))?;
+        Ok(format!("channel {number} disabled"))
+    }
+
+    fn enable(&self, number: Number<'_>, fleet: &dyn Fleet) -> Said {
+        let channel = self.channel(number, fleet).ok_or_else(|| no_such(number))?;
+        if (channel.backend.status, channel.backend.health) == (Status::Enabled, Health::Up) {
+            return Ok(format!("channel {number} already enabled"));
+        }
+        give(&channel, Order::Enable, fleet).ok_or_else(|| no_such(number))?;
+        Ok(format!("channel {number} enabled"))
+    }
+
+    /// What is disabled takes even less than what drains: it stays so.
+    fn drain(&self, number: Number<'_>, fleet: &dyn Fleet) -> Said {
+        let channel = self.channel(number, fleet).ok_or_else(|| no_such(number))?;
+        let disabled = channel.backend.status == Status::Disabled;
+        if !disabled {
+            give(&channel, Order::Status(Status::Draining), fleet).ok_or_else(|| no_such(number))?;
+        }
+        // Counted after the order: from now on it only falls.
+        let left = self.channel(number, fleet).ok_or_else(|| no_such(number))?.backend.in_flight;
+        Ok(match (left, disabled) {
+            (0, _) => format!("channel {number} drained"),
+            (1, false) => format!("channel {number} draining, 1 connection left"),
+            (_, false) => format!("channel {number} draining, {left} connections left"),
+            (1, true) => format!("channel {number} already disabled, 1 connection left"),
+            (_, true) => format!("channel {number} already disabled, {left} connections left"),
+        })
+    }
+
+    fn reset(&self, number: Number<'_>, fleet: &dyn Fleet) -> Said {
+        let channel = self.channel(number, fleet).ok_or_else(|| no_such(number))?;
+        give(&channel, Order::ResetCounters, fleet).ok_or_else(|| no_such(number))?;
+        Ok(format!("channel {number} counters reset"))
+    }
+
+    /// balance's 0 is no limit.
+    fn limit(&self, number: Number<'_>, limit: u32, fleet: &dyn Fleet) -> Said {
+        let channel = self.channel(number, fleet).ok_or("unknown channel")?;
+        give(&channel, Order::Limit(Some(limit).filter(|limit| *limit > 0)), fleet).ok_or("unknown channel")?;
+        Ok(format!("maxc of channel {number} changed to {limit}"))
+    }
+
+    fn weigh(&self, number: Number<'_>, weight: u16, fleet: &dyn Fleet) -> Said {
+        let channel = self.channel(number, fleet).ok_or("unknown channel")?;
+        give(&channel, Order::Weight(weight), fleet).ok_or("unknown channel")?;
+        Ok(format!("weight of channel {number} changed to {weight}"))
+    }
+
+    fn create(&self, host: &str, port: &str, fleet: &dyn Fleet) -> Said {
+        let backend = backend_named(host, port).ok_or("invalid address")?;
+        let created = backend.clone();
+        self.change(Some(&backend), fleet, &mut |config| {
+            group_of(config, self.group).backends.push(created.clone());
+            Ok(())
+        })?;
+        Ok("channel created".to_owned())
+    }
+
+    fn assign(&self, number: Number<'_>, host: &str, port: &str, fleet: &dyn Fleet) -> Said {
+        // Said at once, before a name is asked for, and again with the configuration that is changed.
+        assignable(&mut fleet.config(), self.group, number).map(|_| ())?;
+        let backend = backend_named(host, port).ok_or("invalid address")?;
+        let name = backend.name.clone();
+        self.change(Some(&backend), fleet, &mut |config| {
+            assignable(config, self.group, number)?.name.clone_from(&name);
+            Ok(())
+        })?;
+        Ok("channel reassigned".to_owned())
+    }
+
+    fn set_type(&self, hashes: bool, fleet: &dyn Fleet) -> Said {
+        let selector = selector(fleet, hashes);
+        self.change(None, fleet, &mut |config| {
+            group_of(config, self.group).selector = selector;
+            Ok(())
+        })?;
+        Ok(format!("group {} set to {}", self.group, if hashes { "hash" } else { "round robin" }))
+    }
+
+    fn change(&self, newcomer: Option<&BackendConfig>, fleet: &dyn Fleet, edit: &mut Edit<'_>) -> Result<(), String> {
+        fleet.change(newcomer, edit).map_err(|error| match error {
+            ChangeError::Address(_) => "invalid address".to_owned(),
+            ChangeError::Refused(text) => text.to_owned(),
+        })
+    }
+}
+
+fn no_such(number: Number<'_>) -> String {
+    format!("no such channel {number}")
+}
+
+/// Nothing when the channel has gone meanwhile.
+fn give(channel: &Channel, order: Order, fleet: &dyn Fleet) -> Option<()> {
+    fleet.order(channel.backend.id, order).ok()
+}
+
+fn existing_group(number: Number<'_>, fleet: &dyn Fleet) -> Option<usize> {
+    number.value.filter(|group| *group < GROUPS || *group < fleet.config().groups.len())
+}
+
+fn channel_of(group: usize, number: Number<'_>, fleet: &dyn Fleet) -> Option<Channel> {
+    let mut all = channels(fleet).into_iter();
+    all.find(|channel| channel.backend.group == group && Some(channel.number) == number.value)
+}
+
+/// A group to change, which begins to exist when nobody has used it before.
+fn group_of(config: &mut Config, group: usize) -> &mut GroupConfig {
+    if config.groups.len() <= group {
+        config.groups.resize_with(group + 1, GroupConfig::default);
+    }
+    &mut config.groups[group]
+}
+
+/// A channel that may get another address.
+fn assignable<'a>(
+    config: &'a mut Config,
+    group: usize,
+    number: Number<'_>,
+) -> Result<&'a mut BackendConfig, &'static str> {
+    let group = config.groups.get_mut(group);
+    let backend = group.zip(number.value).and_then(|(group, number)| group.backends.get_mut(number));
+    match backend {
+        None => Err("unknown channel"),
+        Some(backend) if backend.status != Status::Disabled => Err("channel must be disabled to assign new address"),
+        Some(backend) => Ok(backend),
+    }
+}
+
+fn monitor(order: Monitor, fleet: &dyn Fleet) -> Said {
+    const NONE: &str = "no monitor process running";
+    let state = |enabled: bool| if enabled { "enabled" } else { "disabled" };
+    if order == Monitor::Show {
+        // That there is none is an answer too.
+        let running = |enabled| format!("monitor process running as pid {} and is {}", fleet.pid(), state(enabled));
+        return Ok(fleet.is_monitored().map_or_else(|| NONE.to_owned(), running));
+    }
+    let wanted = order == Monitor::Enable;
+    let changed = fleet.set_monitored(wanted).ok_or(NONE)?;
+    Ok(format!("monitor is {} {}", if changed { "now" } else { "already" }, state(wanted)))
+}
+
+/// Four lines in the order that mrtg wants: in, out, uptime, name.
+fn mrtg(
+    group: Number<'_>,
+    channel: Number<'_>,
+    fleet: &dyn Fleet,
+    counters: impl Fn(&lb_core::BackendStats) -> [String; 2],
+) -> Said {
+    let in_group = existing_group(group, fleet).ok_or("unknown group")?;
+    let found = channel_of(in_group, channel, fleet).ok_or("unknown channel")?;
+    let [incoming, outgoing] = counters(&found.backend);
+    Ok(format!("{incoming}\n{outgoing}\nUNKNOWN\ngroup {group} channel {channel}\n"))
+}
+
+fn version() -> String {
+    let ours = env!("CARGO_PKG_VERSION");
+    format!(
+        "  This is balance.fm 1.0.0\n  MAXGROUPS=16\n  MAXCHANNELS=64\n  served by lb {ours}, without those limits\n"
+    )
+}
+
+fn explain(client: IpAddr, fleet: &dyn Fleet) -> String {
+    let explanation = fleet.explain(client);
+    let (mut rows, mut chosen) = (String::new(), None);
+    let mut numbers = std::collections::HashMap::<usize, usize>::new();
+    for backend in &explanation.backends {
+        let next = numbers.entry(backend.group).or_default();
+        let place = format!("group {} channel {next}", backend.group);
+        *next += 1;
+        let _ = writeln!(rows, "  {place}, {}: {}", backend.name, backend.reason);
+        if backend.reason == lb_core::Reason::Chosen {
+            chosen = Some(format!("gets {place}, {}", backend.name));
+        }
+    }
+    let no_pick = explanation.no_pick.map(|why| format!("gets no channel: {why}"));
+    let answer = chosen.or(no_pick).unwrap_or_else(|| "gets no channel".to_owned());
+    let resort = if explanation.last_resort { ", as a last resort: nothing is up" } else { "" };
+    format!("client {client} {answer}{resort}\n{rows}")
+}

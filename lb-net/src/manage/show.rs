@@ -1,0 +1,117 @@
+//! The fleet as text: balance's table, and JSON for machines.
+
+use std::{collections::HashMap, fmt::Write as _, net::SocketAddr};
+
+use lb_core::{BackendId, BackendStats, Config, Health, SelectorKind, Status};
+use serde_json::{Value, json};
+
+use super::Fleet;
+
+const HEADER: &str = "GRP Type  #   S       ip-address  port    c      totalc maxc        sent        rcvd\n";
+
+/// One channel: a backend and its number within its group.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) number: usize,
+    pub(super) backend: BackendStats,
+}
+
+/// All channels in order.
+pub(super) fn channels(fleet: &dyn Fleet) -> Vec<Channel> {
+    let mut next: HashMap<usize, usize> = HashMap::new();
+    let number = |backend: BackendStats| {
+        let next = next.entry(backend.group).or_default();
+        *next += 1;
+        Channel { number: *next - 1, backend }
+    };
+    fleet.stats().backends.into_iter().map(number).collect()
+}
+
+/// What people ordered and what was observed, in balance's three letters: `DIS` by hand, `dis` by observation; `DRN`
+/// is ours.
+pub(super) fn state(backend: &BackendStats) -> &'static str {
+    match (backend.status, backend.health) {
+        (Status::Disabled, _) => "DIS",
+        (Status::Draining, _) => "DRN",
+        (_, Health::Up) => "ENA",
+        _ => "dis",
+    }
+}
+
+/// balance knows two types: whatever does not hash takes turns.
+fn kind(config: &Config, group: usize) -> &'static str {
+    let selector = config.groups.get(group).map(|group| group.selector);
+    if matches!(selector, Some(SelectorKind::Hash { .. })) { "Hash" } else { "RR" }
+}
+
+/// balance's `show`: the header, and a row for each channel.
+pub(super) fn table(fleet: &dyn Fleet) -> String {
+    let (config, addresses) = (fleet.config(), fleet.addresses());
+    let mut text = HEADER.to_owned();
+    for Channel { number, backend } in channels(fleet) {
+        let (ip, port) = columns(addresses.get(&backend.id));
+        let _ = writeln!(
+            text,
+            "{:3} {:>4} {:2} {:>3} {ip:>16} {port:>5} {:4} {:11} {:4} {:11} {:11}",
+            backend.group,
+            kind(&config, backend.group),
+            number,
+            state(&backend),
+            backend.in_flight,
+            backend.picked(),
+            backend.limit.unwrap_or(0),
+            backend.to_backend_bytes,
+            backend.to_client_bytes,
+        );
+    }
+    text
+}
+
+/// A name that has no address at present is shown as such.
+fn columns(address: Option<&SocketAddr>) -> (String, String) {
+    address.map_or_else(|| ("-".into(), "-".into()), |address| (address.ip().to_string(), address.port().to_string()))
+}
+
+/// Everything that is known, as one line of JSON.
+pub(super) fn machine(fleet: &dyn Fleet) -> String {
+    let (config, addresses, channels) = (fleet.config(), fleet.addresses(), channels(fleet));
+    let group = |(at, group): (usize, &lb_core::GroupConfig)| {
+        let own = channels.iter().filter(|channel| channel.backend.group == at);
+        json!({
+            "group": at,
+            "type": kind(&config, at),
+            "selector": group.selector.to_string(),
+            "channels": own.map(|channel| described(channel, &addresses)).collect::<Vec<_>>(),
+        })
+    };
+    let all = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": fleet.pid(),
+        "monitor": fleet.is_monitored(),
+        "groups": config.groups.iter().enumerate().map(group).collect::<Vec<_>>(),
+    });
+    format!("{all}\n")
+}
+
+fn described(channel: &Channel, addresses: &HashMap<BackendId, SocketAddr>) -> Value {
+    let backend = &channel.backend;
+    json!({
+        "channel": channel.number,
+        "name": backend.name,
+        "address": addresses.get(&backend.id).map(ToString::to_string),
+        "state": state(backend),
+        "status": backend.status.to_string(),
+        "health": backend.health.to_string(),
+        "weight": backend.weight,
+        "limit": backend.limit,
+        "in_flight": backend.in_flight,
+        "picked": backend.picked(),
+        "succeeded": backend.succeeded,
+        "failed": backend.failed,
+        "connect_failed": backend.connect_failed,
+        "cancelled": backend.cancelled,
+        "last_resort": backend.last_resort,
+        "to_backend_bytes": backend.to_backend_bytes,
+        "to_client_bytes": backend.to_client_bytes,
+    })
+}
