@@ -11,8 +11,10 @@ pub(crate) enum Status {
     Usage = 64,
     /// A backend.
     Backend = 65,
-    /// The groups.
+    /// The groups, or what was asked of a running `lb`.
     Groups = 69,
+    /// No `lb` runs that could be asked.
+    NoMaster = 70,
     /// The system refused: socket, bind, listen.
     System = 71,
 }
@@ -40,6 +42,11 @@ impl Failure {
         Self::new(status, line)
     }
 
+    /// One of which everything has been said.
+    pub(crate) fn said(status: Status) -> Self {
+        Self::new(status, String::new())
+    }
+
     /// The same behind the word that it is about.
     pub(crate) fn about(self, word: &str) -> Self {
         Self { line: format!("{word}: {}", self.line), ..self }
@@ -52,7 +59,9 @@ impl Failure {
 
     pub(crate) fn report(self, log: &Log) -> ExitCode {
         log.end();
-        log.write(&Entry::new(Level::Error, "failed", self.line).answering().with("status", self.status as u8));
+        if !self.line.is_empty() {
+            log.write(&Entry::new(Level::Error, "failed", self.line).answering().with("status", self.status as u8));
+        }
         ExitCode::from(self.status as u8)
     }
 }

@@ -1,8 +1,10 @@
 //! `lb`: balance TCP services from one command line.
 
 mod args;
+mod control;
 mod daemon;
 mod demo;
+mod dump;
 mod environment;
 mod failure;
 mod generate;
@@ -12,8 +14,10 @@ mod notify;
 mod plan;
 mod print_config;
 mod run;
+mod serve;
 mod signals;
 mod user;
+mod watch;
 
 use std::{
     io::{self, Write as _},
@@ -22,7 +26,6 @@ use std::{
 
 use args::{Balance, Command, Format};
 use environment::Environment;
-use failure::{Failure, Status};
 use log::Log;
 use run::Tell;
 
@@ -56,9 +59,8 @@ fn begin(args: &Balance, environment: Environment) -> ExitCode {
             print(&print_config::text(args, &plan));
             ExitCode::SUCCESS
         })
-    } else if let Err(failure) = refuse_unwired(args) {
-        // LEAD: wire: here come -i and -c, before anything that serves.
-        Err(failure)
+    } else if args.interactive || args.command.is_some() {
+        control::ask(args).map(|()| ExitCode::SUCCESS)
     } else if args.is_daemon() && starter.is_none() {
         daemon::start(&notifier)
     } else {
@@ -66,23 +68,6 @@ fn begin(args: &Balance, environment: Environment) -> ExitCode {
         run::run(args, starter, &tell).map(|()| ExitCode::SUCCESS)
     };
     done.unwrap_or_else(|failure| failure.report(&log))
-}
-
-/// Options that are understood, but that nothing does yet.
-fn refuse_unwired(args: &Balance) -> Result<(), Failure> {
-    let unwired = [
-        ("-i", args.interactive),                              // LEAD: wire
-        ("-c", args.command.is_some()),                        // LEAD: wire
-        ("--control-dir", args.control_dir.is_some()),         // LEAD: wire
-        ("-m", args.monitor.is_some()),                        // LEAD: wire
-        ("-p", args.dump),                                     // LEAD: wire
-        ("-d", args.trace),                                    // LEAD: wire
-        ("--autodisable-for", args.autodisable_for.is_some()), // LEAD: wire
-    ];
-    match unwired.iter().find(|(_, is_given)| *is_given) {
-        Some((option, _)) => Err(Failure::new(Status::Usage, format!("{option} is not wired"))),
-        None => Ok(()),
-    }
 }
 
 /// `lb --help | head` is no failure.

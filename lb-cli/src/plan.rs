@@ -1,11 +1,15 @@
 //! What a command line means: checked, with names looked up, before anything is served.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroU32,
+};
 
-use lb_core::{BackendConfig, Config, SelectorKind, SpecError};
+use lb_core::{BackendConfig, Config, SelectorKind, SpecError, health::Eject};
 use lb_net::{
+    probe::MonitorSpec,
     relay,
-    resolve::{self, Endpoint},
+    resolve::{self, Endpoint, ResolveError},
     tcp,
 };
 
@@ -20,6 +24,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) place: Place,
+    /// Of `lb`, and of backends that have none of their own.
+    pub(crate) port: u16,
     /// The groups and policies.
     pub(crate) config: Config,
     /// Where each backend is, in the order of the configuration.
@@ -27,6 +33,7 @@ pub(crate) struct Plan {
     /// Where connections to backends come from; anywhere, if nothing was said.
     pub(crate) source: Option<IpAddr>,
     pub(crate) user: Option<Identity>,
+    pub(crate) monitor: Option<MonitorSpec>,
 }
 
 impl Plan {
@@ -37,20 +44,29 @@ impl Plan {
             Failure::chain(Status::Usage, &error)
                 .with_remedy("first comes the port to listen on: lb [options] PORT backend...")
         })?;
-        let config = configuration(args)?;
+        let monitor = args.monitor.as_deref().map(monitoring).transpose()?;
+        let config = configuration(args, monitor.as_ref())?;
         let endpoints =
-            config.backends().map(|(_, _, backend)| endpoint(backend, port, &args.words)).collect::<Result<_, _>>()?;
+            config.backends().map(|(_, _, backend)| known(backend, port, &args.words)).collect::<Result<_, _>>()?;
         let source = args.source.as_deref().map(source).transpose().map_err(|failure| failure.about("-B"))?;
         let user = args.user.as_ref().map(Identity::find).transpose()?;
-        Ok(Self { place: Place::new(args, port)?, config, endpoints, source, user })
+        Ok(Self { place: Place::new(args, port)?, port, config, endpoints, source, user, monitor })
     }
 }
 
-/// Where a backend is; what is wrong is said of the word that was typed.
-fn endpoint(backend: &BackendConfig, default_port: u16, words: &[String]) -> Result<Endpoint, Failure> {
+fn monitoring(text: &str) -> Result<MonitorSpec, Failure> {
+    text.parse().map_err(|error| Failure::chain(Status::Groups, &error).about("-m"))
+}
+
+/// Where a backend is. It may block, while the system asks for a name.
+pub(crate) fn endpoint(backend: &BackendConfig, default_port: u16) -> Result<Endpoint, ResolveError> {
     let (host, port) = backend.host_and_port();
-    let port = port.map_or(Ok(default_port), resolve::port);
-    port.and_then(|port| Endpoint::new(host, port)).map_err(|error| {
+    Endpoint::new(host, port.map_or(Ok(default_port), resolve::port)?)
+}
+
+/// The same; what is wrong is said of the word that was typed.
+fn known(backend: &BackendConfig, default_port: u16, words: &[String]) -> Result<Endpoint, Failure> {
+    endpoint(backend, default_port).map_err(|error| {
         let word = words.iter().find(|word| word.parse().is_ok_and(|one: BackendConfig| one.name == backend.name));
         let failure = Failure::chain(Status::Backend, &error).about(&backend.name);
         word.map_or(failure.clone(), |word| bracketed(failure, word))
@@ -65,7 +81,7 @@ fn source(word: &str) -> Result<IpAddr, Failure> {
         .map(|_| address)
 }
 
-fn configuration(args: &Balance) -> Result<Config, Failure> {
+fn configuration(args: &Balance, monitor: Option<&MonitorSpec>) -> Result<Config, Failure> {
     let mut config = Config::from_words(args.words.iter().map(String::as_str)).map_err(|error| {
         let status = if matches!(error, SpecError::EmptyGroup(..)) { Status::Groups } else { Status::Backend };
         let failure = Failure::chain(status, &error);
@@ -85,7 +101,17 @@ fn configuration(args: &Balance) -> Result<Config, Failure> {
             *spill = args.hash_failover;
         }
     }
-    Ok(if args.autodisable { config.with_autodisable() } else { config })
+    if let Some(spec) = monitor {
+        config = config.with_probes(spec.policy());
+    }
+    Ok(match args.autodisable_for {
+        Some(time) => {
+            let once = Eject::default().with_connect_failures(NonZeroU32::MIN);
+            config.with_ejection(once.with_periods(time, time).with_most_percent(100))
+        }
+        None if args.autodisable => config.with_autodisable(),
+        None => config,
+    })
 }
 
 /// With the remedy for an IPv6 address that was taken for a host with port, limit and weight.

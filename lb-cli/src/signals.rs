@@ -45,8 +45,9 @@ impl Signals {
         }
     }
 
-    /// Returns when the workers have ended after the first signal. A second one ends `lb` at once.
-    pub(crate) async fn stopped(mut self, stop: &watch::Sender<()>, grace: Duration, tell: &Tell) {
+    /// Returns when the workers have ended after the first signal, of which `begun` is told too. A second one ends `lb`
+    /// at once.
+    pub(crate) async fn stopped(mut self, stop: &watch::Sender<()>, begun: &Notify, grace: Duration, tell: &Tell) {
         tokio::select! {
             () = self.next() => {}
             // All workers have ended by themselves: nothing accepts any more.
@@ -56,6 +57,7 @@ impl Signals {
         tell.notifier.stopping(&line);
         tell.log.write(&Entry::new(Level::Notice, "stopping", line).with("grace_seconds", grace.as_secs_f64()));
         let _ = stop.send(());
+        begun.notify_one();
         tokio::select! {
             () = self.next() => {
                 tell.log.end();

@@ -46,6 +46,11 @@ impl Identity {
         Ok(Self { written: written.clone(), user, group, name })
     }
 
+    /// The numbers of the user and its group.
+    pub(crate) fn ids(&self) -> (u32, u32) {
+        (self.user.as_raw(), self.group.as_raw())
+    }
+
     /// Becomes this user, with its groups and without any right of root, and makes sure that there is no way back. The
     /// whole process does: libc changes all of its threads.
     ///

@@ -129,14 +129,21 @@ fn an_address_of_another_machine_is_refused() {
 #[test]
 fn a_second_instance_does_not_start() {
     let alpha = Backend::start("alpha");
+    let elsewhere = std::env::temp_dir().join(format!("lb-second-{}", std::process::id()));
+    let directory = elsewhere.to_str().expect("text");
     for (first, second) in [("1", "1"), ("1", "4"), ("4", "1"), ("4", "4")] {
         let (_lb, front) = Running::balancing(&["--workers", first], &[&alpha.word()]);
         let (ip, port) = (front.ip().to_string(), PORT.to_string());
         let line = refused(&run(&mut command(&["--workers", second, "-b", &ip, &port])), 71);
+        assert!(line.starts_with(&format!("another lb serves port {port} on {ip} (pid ")), "{line}");
+        // With a control socket elsewhere it gets as far as the port.
+        let line =
+            refused(&run(&mut command(&["--workers", second, "--control-dir", directory, "-b", &ip, &port])), 71);
         assert!(line.starts_with(&format!("cannot listen on {front}: ")), "{line}");
         assert!(line.ends_with("; another lb, or another program, listens there"), "{line}");
         assert_eq!(support::ask_times(4, front), ["alpha"; 4]);
     }
+    std::fs::remove_dir(elsewhere).expect("it is empty");
 }
 
 #[test]

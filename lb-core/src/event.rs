@@ -127,7 +127,7 @@ impl fmt::Display for EventKind {
             Self::Status { backend, to, .. } => write!(f, "{backend} is {to}"),
             Self::Drained { backend } => write!(f, "{backend} is drained"),
             Self::LastResort { begun: true } => {
-                f.write_str("no backend is up: those that are silent or ejected are tried anyway")
+                f.write_str("last resort: no backend is up, those that are silent or ejected are tried anyway")
             }
             Self::LastResort { begun: false } => f.write_str("the last resort is over"),
             Self::Changed { added, removed, changed } => {

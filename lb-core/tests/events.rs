@@ -207,7 +207,11 @@ fn the_last_resort_begins_and_is_over() {
     scene.probe("b", Probe::Failed);
     scene.settle();
     let lines = told(&scene);
-    assert_eq!(lines[1..], ["no backend is up: those that are silent or ejected are tried anyway"], "{lines:?}");
+    assert_eq!(
+        lines[1..],
+        ["last resort: no backend is up, those that are silent or ejected are tried anyway"],
+        "{lines:?}"
+    );
     (0..3).for_each(|_| scene.refuse("a", 1));
     scene.settle();
     assert_eq!(told(&scene), [""; 0], "once, however much traffic fails");

@@ -22,10 +22,10 @@ mod drain;
 mod driver;
 mod keepalive;
 pub mod listener;
-#[cfg(feature = "probe")]
-pub mod probe;
 #[cfg(feature = "manage")]
 pub mod manage;
+#[cfg(feature = "probe")]
+pub mod probe;
 #[cfg(feature = "proxy-protocol")]
 pub mod proxy_protocol;
 pub mod relay;

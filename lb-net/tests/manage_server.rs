@@ -80,6 +80,8 @@ fn slow_fleet(words: &str, wait: impl Fn(&str) + Send + Sync + 'static) -> Manag
 struct Running {
     place: Place,
     stop: Arc<Notify>,
+    /// Told when nothing accepts any more.
+    closed: Arc<Notify>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -90,14 +92,14 @@ impl Running {
     }
 
     fn with(place: &Place, socket: ControlSocket, fleet: Managed<Payload>, settings: Settings) -> Self {
-        let stop = Arc::new(Notify::new());
-        let (killed, stopped) = (Arc::clone(&stop), Arc::clone(&stop));
+        let (stop, closed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (killed, stopped, port_closed) = (Arc::clone(&stop), Arc::clone(&stop), Arc::clone(&closed));
         let fleet = Arc::new(fleet.with_kill(move || killed.notify_one()));
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(serve(socket, fleet, settings, stopped.notified())).unwrap();
+            runtime.block_on(serve(socket, fleet, settings, stopped.notified(), port_closed.notified())).unwrap();
         });
-        Self { place: place.clone(), stop, thread: Some(thread) }
+        Self { place: place.clone(), stop, closed, thread: Some(thread) }
     }
 
     fn client(&self) -> Client {
@@ -108,6 +110,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.notify_one();
+        self.closed.notify_one();
         let _ = self.thread.take().unwrap().join();
     }
 }
@@ -579,9 +582,14 @@ fn kill_is_answered_and_then_the_session_ends_with_the_service() {
     let mut client = running.client();
     let answer = client.execute("disable 0; kill; enable 0").unwrap();
     assert_eq!((answer.text.as_str(), answer.end), ("channel 0 disabled\n", Some(End::Kill)));
+    // The place is free for the next one at once, and the session goes on until the port is closed.
+    let began = Instant::now();
+    while let Err(error) = ControlSocket::claim(&running.place).map(drop) {
+        assert!(matches!(error, PlaceError::InUse { .. }) && began.elapsed() < HUNG, "{error}");
+    }
+    assert!(!client.wait_for_end(Duration::from_millis(20)).unwrap());
+    running.closed.notify_one();
     assert!(client.wait_for_end(HUNG).unwrap());
-    // By then the place is free for the next one.
-    drop(ControlSocket::claim(&running.place).unwrap());
 }
 
 #[test]

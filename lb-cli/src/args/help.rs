@@ -35,11 +35,12 @@ pub(crate) const EXAMPLES: [(&str, &str); 8] = [
 ];
 
 /// What it ends with.
-pub(crate) const STATUSES: [(&str, &str); 5] = [
+pub(crate) const STATUSES: [(&str, &str); 6] = [
     ("0", "stopped as asked, or serving in the background"),
     ("64", "usage"),
     ("65", "a backend"),
     ("69", "the groups, monitoring, control"),
+    ("70", "no lb to control"),
     ("71", "the system (address in use, no permission)"),
 ];
 

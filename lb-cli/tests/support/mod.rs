@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "no test file uses all of it")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests call it")]
 
-mod daemon;
 mod control;
+mod daemon;
 
 use std::{
     io::{BufRead as _, BufReader, Read, Write as _},
@@ -24,9 +24,9 @@ use rustix::{
 };
 
 #[allow(unused_imports, reason = "no test file uses all of them")]
-pub(crate) use self::daemon::{Daemon, Notices};
-#[allow(unused_imports, reason = "no test file uses all of them")]
 pub(crate) use self::control::{Control, Directory, Row};
+#[allow(unused_imports, reason = "no test file uses all of them")]
+pub(crate) use self::daemon::{Daemon, Notices};
 
 /// Where all listen, each on an address of its own.
 pub(crate) const PORT: u16 = 17_480;

@@ -63,11 +63,12 @@ impl Settings {
     }
 }
 
-/// Answers control sessions until `shutdown` completes; then the socket is removed and the sessions end.
+/// Answers control sessions until `stopping` completes: then the socket is removed, and the place is free for the next
+/// instance. Sessions end when `closed` completes too.
 ///
-/// Let `shutdown` complete when nothing accepts clients any more: whoever sent `kill` takes the end of the session for
-/// the end of the service, and starts the next instance. Only root and the user of this process get a session. Commands
-/// run on a thread of their own, so a name that takes long to resolve keeps nobody waiting.
+/// Let that be when nothing accepts clients any more: whoever sent `kill` takes the end of the session for the end of the
+/// service, and starts the next instance. Only root and the user of this process get a session. Commands run on a thread
+/// of their own, so a name that takes long to resolve keeps nobody waiting.
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use lb_net::manage::{Client, ControlSocket, Managed, Place, Settings, serve};
@@ -79,7 +80,7 @@ impl Settings {
 /// let socket = ControlSocket::claim(&place)?;
 /// let asked = tokio::task::spawn_blocking(move || Client::connect(&place).unwrap().execute("disable 1"));
 /// let stop = async { assert_eq!(asked.await.unwrap().unwrap().text, "channel 1 disabled\n") };
-/// serve(socket, Arc::new(fleet), Settings::default(), stop).await?;
+/// serve(socket, Arc::new(fleet), Settings::default(), stop, async {}).await?;
 /// # std::fs::remove_dir(directory)?;
 /// # Ok(()) }
 /// ```
@@ -90,16 +91,17 @@ pub async fn serve(
     socket: ControlSocket,
     fleet: Arc<dyn Fleet>,
     settings: Settings,
-    shutdown: impl Future<Output = ()>,
+    stopping: impl Future<Output = ()>,
+    closed: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let listener = UnixListener::from_std(socket.listener()?)?;
     let mut sessions = JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
+    let mut stopping = std::pin::pin!(stopping);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = sessions.join_next(), if !sessions.is_empty() => continue,
-            () = &mut shutdown => break,
+            () = &mut stopping => break,
         };
         let Ok((stream, _)) = accepted else {
             // It is the system that lacks something, or one client that has gone.
@@ -114,6 +116,8 @@ pub async fn serve(
     }
     // Before the listener, which is how others know that it is ours to remove.
     drop(socket);
+    drop(listener);
+    closed.await;
     Ok(())
 }
 
