@@ -72,7 +72,7 @@ fn what_fails_is_said_and_nothing_is_left_behind() {
     }
     let said = run(&mut bare_command(&["-b", &taken, &port]));
     assert_eq!(said.status.code(), Some(71));
-    let line = format!("lb: cannot listen on {}: ", running.front);
+    let line = format!("lb: another lb serves port {} on {}", running.front.port(), running.front.ip());
     assert!(text(&said).starts_with(&line), "{}", text(&said));
     assert_eq!(ask(running.front), "alpha");
 }
