@@ -3,6 +3,7 @@
 use std::{
     io::{self, BufRead, Read as _, Write},
     net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -53,6 +54,11 @@ impl Target {
         let port = resolve::port(&args.port).map_err(|error| Failure::chain(Status::Usage, &error))?;
         let place = Place::new(args.control_dir.as_deref(), port, args.bind.as_deref());
         Ok(Self { place: place.map_err(|error| misplaced(&error))? })
+    }
+
+    /// The path of its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.place.socket()
     }
 
     /// The control socket of an instance that starts.

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
+    path::PathBuf,
 };
 
 use lb_core::{BackendConfig, Config, SelectorKind, SpecError, health::Eject};
@@ -15,6 +16,7 @@ use lb_net::{
 
 use crate::{
     args::{Balance, address},
+    control::Target,
     failure::{Failure, Status},
     listen::Place,
     user::Identity,
@@ -34,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) source: Option<IpAddr>,
     pub(crate) user: Option<Identity>,
     pub(crate) monitor: Option<MonitorSpec>,
+    /// The socket that `-i` and `-c` use.
+    pub(crate) control: PathBuf,
 }
 
 impl Plan {
@@ -50,7 +54,8 @@ impl Plan {
             config.backends().map(|(_, _, backend)| known(backend, port, &args.words)).collect::<Result<_, _>>()?;
         let source = args.source.as_deref().map(source).transpose().map_err(|failure| failure.about("-B"))?;
         let user = args.user.as_ref().map(Identity::find).transpose()?;
-        Ok(Self { place: Place::new(args, port)?, port, config, endpoints, source, user, monitor })
+        let control = Target::new(args)?.socket();
+        Ok(Self { place: Place::new(args, port)?, port, config, endpoints, source, user, monitor, control })
     }
 }
 

@@ -48,9 +48,7 @@ fn settings(text: &mut String, args: &Balance, plan: &Plan) -> fmt::Result {
     writeln!(text, "\n[process]")?;
     writeln!(text, "background = {}", args.is_daemon())?;
     writeln!(text, "user = {}", or(args.user.as_ref(), "unchanged"))?;
-    // LEAD: wire: the directory that holds when none is given.
-    let directory = args.control_dir.as_ref().map_or_else(|| "default".into(), |path| path.to_string_lossy());
-    writeln!(text, "control_dir = {}", quoted(&directory))?;
+    writeln!(text, "control = {}", quoted(&plan.control.to_string_lossy()))?;
 
     writeln!(text, "\n[log]")?;
     writeln!(text, "to = {}", quoted(if args.is_daemon() { "syslog" } else { "stderr" }))?;

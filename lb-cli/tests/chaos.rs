@@ -17,7 +17,7 @@ use std::{
 
 use lb_core::rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use rustix::process::Signal;
-use support::{Control, PATIENCE, Running, fresh_address, wait_for};
+use support::{Control, PATIENCE, Running, Stop, fresh_address, wait_for};
 
 /// How long after a disturbance a broken session may be one that it broke.
 const AFTERMATH: Duration = Duration::from_secs(1);
@@ -187,6 +187,30 @@ fn order(control: &Control, rng: &mut SmallRng) {
     control.must(&order);
 }
 
+/// Clients who come again and again.
+#[derive(Clone, Copy)]
+struct Crowd<'a> {
+    front: SocketAddr,
+    stop: &'a AtomicBool,
+    served: &'a AtomicUsize,
+    disturbances: &'a Disturbances,
+}
+
+impl Crowd<'_> {
+    fn keep_visiting(self, mut rng: SmallRng) {
+        while !self.stop.load(Relaxed) {
+            let (begin, bytes) = (Instant::now(), rng.next_u32() as usize % 50_000);
+            match visit(self.front, bytes, rng.next_u64()) {
+                Visit::Served(_) => drop(self.served.fetch_add(1, Relaxed)),
+                Visit::Broken => {
+                    assert!(self.disturbances.explain(begin, Instant::now()), "broken, and nothing explains it");
+                }
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
 #[test]
 fn whatever_happens_clients_are_served_and_nothing_is_left_behind() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -204,23 +228,12 @@ fn whatever_happens_clients_are_served_and_nothing_is_left_behind() {
     let descriptors = lb.descriptors();
 
     let (stop, served, disturbances) = (AtomicBool::new(false), AtomicUsize::new(0), Disturbances::default());
+    let crowd = Crowd { front, stop: &stop, served: &served, disturbances: &disturbances };
     thread::scope(|scope| {
         for client in 0..8 {
-            let (stop, served, disturbances) = (&stop, &served, &disturbances);
-            let mut rng = SmallRng::seed_from_u64(seed ^ client);
-            scope.spawn(move || {
-                while !stop.load(Relaxed) {
-                    let (begin, bytes) = (Instant::now(), rng.next_u32() as usize % 50_000);
-                    match visit(front, bytes, rng.next_u64()) {
-                        Visit::Served(_) => drop(served.fetch_add(1, Relaxed)),
-                        Visit::Broken => {
-                            assert!(disturbances.explain(begin, Instant::now()), "broken, and nothing explains it");
-                        }
-                    }
-                    thread::sleep(Duration::from_millis(5));
-                }
-            });
+            scope.spawn(move || crowd.keep_visiting(SmallRng::seed_from_u64(seed ^ client)));
         }
+        let end_of_all = Stop(&stop);
         let operator = scope.spawn(|| {
             let mut rng = SmallRng::seed_from_u64(seed);
             while !stop.load(Relaxed) {
@@ -234,7 +247,7 @@ fn whatever_happens_clients_are_served_and_nothing_is_left_behind() {
             let at = rng.next_u32() as usize % moodies.len();
             disturb(&mut moodies[at], &mut rng, &disturbances);
         }
-        stop.store(true, Relaxed);
+        drop(end_of_all);
         operator.join().unwrap();
     });
 

@@ -17,7 +17,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use support::{Backend, PATIENCE, Running, Session, fresh_address, wait_for};
+use support::{Backend, PATIENCE, Running, Session, Stop, fresh_address, wait_for};
 
 /// A backend that is a process of its own, so that it can be killed: an `lb` in front of a backend of this process.
 struct Killable {
@@ -69,6 +69,7 @@ fn while_one_of_two_backends_is_killed_again_and_again_only_those_it_had_accepte
                 }
             });
         }
+        let _end_of_all = Stop(&stop);
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(20) {
             thread::sleep(Duration::from_millis(700));
@@ -77,7 +78,6 @@ fn while_one_of_two_backends_is_killed_again_and_again_only_those_it_had_accepte
             thread::sleep(Duration::from_millis(300));
             dying.revive();
         }
-        stop.store(true, Relaxed);
     });
     let (failures, kills, served) = (failures.into_inner().unwrap(), kills.into_inner().unwrap(), served.into_inner());
     let near_a_kill =

@@ -11,7 +11,7 @@ use std::{
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicU16, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU16, Ordering::Relaxed},
         mpsc::{self, Receiver},
     },
     thread::{self, JoinHandle},
@@ -62,6 +62,15 @@ pub(crate) fn has_ipv6() -> bool {
         println!("skipped: this machine has no IPv6");
     }
     there
+}
+
+/// Tells threads to stop when it is dropped, in a panic too: a scope waits for them.
+pub(crate) struct Stop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 /// Until it is so.
