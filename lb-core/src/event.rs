@@ -165,7 +165,7 @@ mod tests {
             ),
             (
                 EventKind::LastResort { begun: true },
-                "no backend is up: those that are silent or ejected are tried anyway",
+                "last resort: no backend is up, those that are silent or ejected are tried anyway",
             ),
             (
                 EventKind::Changed { added: names(&["a", "b"]), removed: names(&[]), changed: names(&["c"]) },
