@@ -42,6 +42,7 @@ fn write_manual(man: &Man, text: &mut Vec<u8>) -> io::Result<()> {
     Roff::new().control("SH", ["BACKENDS"]).text([roman(args::WORDS)]).to_writer(text)?;
     man.render_options_section(text)?;
     let mut rest = Roff::new();
+    list(&mut rest, "CHECKS", &args::CHECKS);
     list(&mut rest, "EXAMPLES", &args::EXAMPLES);
     list(&mut rest, "EXIT STATUS", &args::STATUSES);
     list(&mut rest, "SIGNALS", &args::SIGNALS);

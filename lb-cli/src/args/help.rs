@@ -22,14 +22,31 @@ a group: the next group is used when no backend of those before it can take a
 connection. A word '%' ends a group in which a client always meets the same
 backend.";
 
+/// The words of `-m`, joined by colons.
+pub(crate) const CHECKS: [(&str, &str); 12] = [
+    ("connect", "it can be connected to"),
+    ("http=PATH", "it answers a GET; a body that says DOWN is one that wants no work"),
+    ("command=TEXT", "sh -c TEXT ends well; %H is its address, %P its port, %% a %"),
+    ("timeout=SECONDS", "of the check before it; without one it is that of -t"),
+    ("expect=TEXT", "the body that an http check must get, such as UP"),
+    ("status=LIST", "the statuses that it may get, such as 200,300-399; 200-299"),
+    ("pass=N,N", "the exit statuses with which a command passes; 0"),
+    ("interval=SECONDS", "from the begin of a check to that of the next; 60"),
+    ("rise=N, fall=N", "checks in a row that bring a backend back, or take it out; 1"),
+    ("jitter=FRACTION", "by how much of it an interval is changed at random; 0"),
+    ("noenable, nodisable", "bring no backend back; take none out"),
+    ("\\", "takes its meaning from a colon or backslash behind it"),
+];
+
 /// Command lines and what they do.
-pub(crate) const EXAMPLES: [(&str, &str); 8] = [
+pub(crate) const EXAMPLES: [(&str, &str); 9] = [
     ("lb 80 alpha beta", "in turn: alpha beta alpha beta ..."),
     ("lb 80 alpha::256 ! beta::64 ! spare", "fill alpha, then beta, then spare"),
     ("lb 80 alpha beta gamma %", "each client has its own backend"),
     ("lb -b 127.0.0.1 8080 [2001:db8::7]:80", "listen on one address"),
     ("lb --select least-loaded 80 a:::3 b", "a takes three times as much as b"),
     ("lb -m connect:interval=5 80 alpha beta", "check both every 5 seconds"),
+    ("lb -m http=/up:expect=UP 80 alpha beta", "ask the applications"),
     ("lb -c 'disable 0' 80", "no new connections for the first one"),
     ("lb demo", "see it work, in one process"),
 ];
@@ -77,8 +94,14 @@ Exit status: 0 stopped as asked, 64 usage, 71 the system (the port is in use).";
 
 /// What stands below the options.
 pub(super) fn after() -> String {
-    let width = EXAMPLES.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
-    let examples: Vec<String> = EXAMPLES.iter().map(|(line, what)| format!("  {line:width$}   {what}")).collect();
+    let (checks, examples) = (table(&CHECKS), table(&EXAMPLES));
     let statuses: Vec<String> = STATUSES.iter().map(|(status, what)| format!("{status} {what}")).collect();
-    format!("{WORDS}\n\nExamples:\n{}\n\nExit status: {}.", examples.join("\n"), statuses.join(", "))
+    let statuses = statuses.join(", ");
+    format!("{WORDS}\n\nChecks (-m), joined by colons:\n{checks}\n\nExamples:\n{examples}\n\nExit status: {statuses}.")
+}
+
+fn table(rows: &[(&str, &str)]) -> String {
+    let width = rows.iter().map(|(word, _)| word.len()).max().unwrap_or(0);
+    let lines: Vec<String> = rows.iter().map(|(word, what)| format!("  {word:width$}   {what}")).collect();
+    lines.join("\n")
 }

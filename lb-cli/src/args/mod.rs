@@ -13,14 +13,14 @@ use lb_net::{
     sys::Keepalive,
 };
 
+pub(crate) use self::{
+    help::{CHECKS, ENVIRONMENT, EXAMPLES, FILES, SIGNALS, STATUSES, SYNOPSIS, WORDS},
+    read::parse,
+    values::{Format, Page, Race, UserName},
+};
 use self::{
     help::{CHOICE, CONTROL, HEALTH, LISTEN, LOGS, PROCESS, SESSIONS},
     values::{demo_port, directory, positive_seconds, seconds, workers},
-};
-pub(crate) use self::{
-    help::{ENVIRONMENT, EXAMPLES, FILES, SIGNALS, STATUSES, SYNOPSIS, WORDS},
-    read::parse,
-    values::{Format, Page, Race, UserName},
 };
 use crate::failure::{Failure, Status};
 
@@ -93,8 +93,8 @@ pub(crate) struct Balance {
           help_heading = HEALTH)]
     pub(crate) autodisable_for: Option<Duration>,
 
-    /// Check backends at intervals, for example connect:timeout=0.3:interval=1 or command=check %H %P; in the background
-    /// a command's working directory is /
+    /// Check backends at intervals, for example connect:timeout=0.3:interval=1 (see below); in the background a command's
+    /// working directory is /
     #[arg(short = 'm', value_name = "SPEC", help_heading = HEALTH)]
     pub(crate) monitor: Option<String>,
 
