@@ -1,6 +1,7 @@
 //! `lb`: balance TCP services from one command line.
 
 mod args;
+mod ask;
 mod control;
 mod daemon;
 mod demo;
@@ -16,6 +17,8 @@ mod print_config;
 mod run;
 mod serve;
 mod signals;
+mod target;
+mod tell;
 mod user;
 mod watch;
 
@@ -24,10 +27,10 @@ use std::{
     process::ExitCode,
 };
 
-use args::{Balance, Command, Format};
+use args::{Balance, Command};
 use environment::Environment;
-use log::Log;
-use run::Tell;
+use log::{Format, Log};
+use tell::Tell;
 
 fn main() -> ExitCode {
     // First of all: later there are other threads.
@@ -60,7 +63,7 @@ fn begin(args: &Balance, environment: Environment) -> ExitCode {
             ExitCode::SUCCESS
         })
     } else if args.interactive || args.command.is_some() {
-        control::ask(args).map(|()| ExitCode::SUCCESS)
+        ask::ask(args).map(|()| ExitCode::SUCCESS)
     } else if args.is_daemon() && starter.is_none() {
         daemon::start(&notifier)
     } else {

@@ -16,9 +16,9 @@ use lb_net::{
 
 use crate::{
     args::{Balance, address},
-    control::Target,
     failure::{Failure, Status},
     listen::Place,
+    target::Target,
     user::Identity,
 };
 

@@ -7,10 +7,7 @@ use std::{
 
 use lb_core::{SelectorKind, Status};
 
-use crate::{
-    args::{Balance, Format},
-    plan::Plan,
-};
+use crate::{args::Balance, log::Format, plan::Plan};
 
 /// Every setting in force. Times are text with their unit.
 pub(crate) fn text(args: &Balance, plan: &Plan) -> String {

@@ -1,7 +1,19 @@
 //! A plan to everything that serves it.
 
-use std::{io, net::TcpListener, sync::Arc, time::Instant};
+use std::{net::TcpListener, sync::Arc, time::Instant};
 
+use crate::{
+    args::Balance,
+    control,
+    daemon::Starter,
+    failure::{Failure, Status},
+    log::{Entry, Level, Log},
+    plan::{Plan, settings},
+    serve::{Backends, Service},
+    target::Target,
+    tell::Tell,
+    watch::Watch,
+};
 use lb_core::{
     Balancer, SelectorKind,
     rand::{Rng as _, SeedableRng as _, rngs::SmallRng},
@@ -13,29 +25,6 @@ use lb_net::{
     resolve::Endpoint,
     tcp::AcceptProxy,
 };
-use tokio::runtime::{self, Runtime};
-
-use crate::{
-    args::Balance,
-    control::{self, Target},
-    daemon::Starter,
-    failure::{Failure, Status},
-    log::{Entry, Level, Log},
-    notify::Notifier,
-    plan::{Plan, settings},
-    serve::Service,
-    watch::Watch,
-};
-
-/// What a backend is to the proxy: a name and its addresses.
-pub(crate) type Backends = Balancer<Endpoint>;
-
-/// Who hears how it goes.
-#[derive(Debug)]
-pub(crate) struct Tell {
-    pub(crate) log: Log,
-    pub(crate) notifier: Notifier,
-}
 
 /// Balances until it is told to stop. As the part in the background of a `starter`, tells it when it serves.
 pub(crate) fn run(args: &Balance, starter: Option<Starter>, tell: &Tell) -> Result<(), Failure> {
@@ -135,8 +124,4 @@ impl RandomSeed {
         use std::hash::{BuildHasher as _, RandomState};
         Self(RandomState::new().hash_one(std::process::id()))
     }
-}
-
-pub(crate) fn single_threaded() -> io::Result<Runtime> {
-    runtime::Builder::new_current_thread().enable_all().build()
 }

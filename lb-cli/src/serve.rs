@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use lb_core::EventKind;
+use lb_core::{Balancer, EventKind};
 use lb_net::{
     TcpProxy,
     connect::Addresses,
@@ -18,6 +18,7 @@ use lb_net::{
     tcp::Served,
 };
 use tokio::{
+    runtime::{self, Runtime},
     sync::{Notify, watch},
     task::JoinSet,
 };
@@ -28,9 +29,12 @@ use crate::{
     daemon::Starter,
     failure::{Failure, Status},
     log::{Entry, Level, Log},
-    run::{Backends, Tell, single_threaded},
     signals::Signals,
+    tell::Tell,
 };
+
+/// What a backend is to the proxy: a name and its addresses.
+pub(crate) type Backends = Balancer<Endpoint>;
 
 /// Everything that serves: nothing of it can fail for what a user has said.
 pub(crate) struct Service {
@@ -132,6 +136,10 @@ fn ready(
         None => tell.notifier.ready(&line),
     }
     Ok(())
+}
+
+pub(crate) fn single_threaded() -> io::Result<Runtime> {
+    runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// A thread with a runtime and a listener of its own: a connection lives and dies where it was accepted.

@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::{
     log::{Entry, Level},
-    run::Tell,
+    tell::Tell,
 };
 
 /// The signals that `lb` listens to.

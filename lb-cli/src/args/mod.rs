@@ -16,13 +16,16 @@ use lb_net::{
 pub(crate) use self::{
     help::{CHECKS, ENVIRONMENT, EXAMPLES, FILES, SIGNALS, STATUSES, SYNOPSIS, WORDS},
     read::parse,
-    values::{Format, Page, Race, UserName},
+    values::{Page, Race, UserName},
 };
 use self::{
     help::{CHOICE, CONTROL, HEALTH, LISTEN, LOGS, PROCESS, SESSIONS},
     values::{demo_port, directory, positive_seconds, seconds, workers},
 };
-use crate::failure::{Failure, Status};
+use crate::{
+    failure::{Failure, Status},
+    log::Format,
+};
 
 /// What the command line asks for.
 #[derive(Debug)]

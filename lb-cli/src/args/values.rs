@@ -26,13 +26,6 @@ impl FromStr for Race {
     }
 }
 
-/// How an event becomes a line: for people, or one JSON object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    Human,
-    Json,
-}
-
 /// What is written for the packages of a system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Page {

@@ -38,7 +38,8 @@ use crate::{
     args,
     failure::{Failure, Status},
     listen::cannot_listen,
-    run::{RandomSeed, single_threaded},
+    run::RandomSeed,
+    serve::single_threaded,
     signals::Signals,
 };
 

@@ -2,11 +2,18 @@
 
 use std::time::SystemTime;
 
+use clap::ValueEnum;
 use serde::ser::{SerializeMap as _, Serializer as _};
 use serde_json::Value;
 
 use super::{Entry, Level};
-use crate::args::Format;
+
+/// How an event becomes a line: for people, or one JSON object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Human,
+    Json,
+}
 
 /// What a pipe takes at once (PIPE_BUF), so that lines of two writers do not mix; longer ones are cut.
 const LONGEST: usize = 4096;

@@ -18,11 +18,11 @@ use std::{
 use serde_json::Value;
 use tokio::{sync::Notify, time::sleep_until};
 
+pub(crate) use self::line::Format;
 use self::{
     limit::{Limits, More},
     sink::Sinks,
 };
-use crate::args::Format;
 
 /// How much it matters; the numbers are syslog's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,10 +13,9 @@ use rustix::{
 
 use super::{
     Entry, Level,
-    line::{Style, line},
+    line::{Format, Style, line},
     syslog::Syslog,
 };
-use crate::args::Format;
 
 /// Names systemd's journal (device:inode), for those whose stderr it is.
 const JOURNAL: &str = "JOURNAL_STREAM";

@@ -176,9 +176,13 @@ impl Running {
         self.child.id()
     }
 
-    /// How many descriptors it has open.
+    /// How many descriptors it has open. Not pipes: those that splice are kept for the next bulk transfer.
     pub(crate) fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
+        let all = std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap();
+        let is_pipe = |path: std::path::PathBuf| {
+            std::fs::read_link(path).is_ok_and(|target| target.to_string_lossy().starts_with("pipe:"))
+        };
+        all.filter(|entry| !is_pipe(entry.as_ref().unwrap().path())).count()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

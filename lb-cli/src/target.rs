@@ -1,0 +1,69 @@
+//! Which running `lb` a command line is about.
+
+use std::path::PathBuf;
+
+use lb_net::{
+    manage::{Client, ConnectError, ControlSocket, Place, PlaceError},
+    resolve,
+};
+
+use crate::{
+    args::Balance,
+    failure::{Failure, Status},
+};
+
+/// The instance that a command line is about.
+#[derive(Debug)]
+pub(crate) struct Target {
+    place: Place,
+}
+
+impl Target {
+    /// The one that serves this port on what `-b` says, word for word.
+    ///
+    /// # Errors
+    /// When the port is none.
+    pub(crate) fn new(args: &Balance) -> Result<Self, Failure> {
+        let port = resolve::port(&args.port).map_err(|error| Failure::chain(Status::Usage, &error))?;
+        let place = Place::new(args.control_dir.as_deref(), port, args.bind.as_deref());
+        Ok(Self { place: place.map_err(|error| misplaced(&error))? })
+    }
+
+    /// The path of its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.place.socket()
+    }
+
+    /// The control socket of an instance that starts.
+    ///
+    /// # Errors
+    /// When another one serves there, or the directory is none to trust.
+    pub(crate) fn claim(&self) -> Result<ControlSocket, Failure> {
+        ControlSocket::claim(&self.place).map_err(|error| misplaced(&error))
+    }
+
+    /// A session with it.
+    ///
+    /// # Errors
+    /// When nobody serves there, or is not to be talked to.
+    pub(crate) fn connect(&self) -> Result<Client, Failure> {
+        Client::connect(&self.place).map_err(|error| match &error {
+            ConnectError::Absent(_) => Failure::chain(Status::NoMaster, &error)
+                .about("no master process")
+                .with_remedy("PORT, -b and --control-dir must be those that it was started with"),
+            ConnectError::Stale(_) => Failure::chain(Status::Groups, &error).about("no master process"),
+            ConnectError::Refused(_) => Failure::chain(Status::Groups, &error),
+            ConnectError::Place(error) => misplaced(error),
+            _ => Failure::chain(Status::System, &error),
+        })
+    }
+}
+
+/// What is wrong with the place of a control socket, and what can be done about it.
+fn misplaced(error: &PlaceError) -> Failure {
+    let failure = Failure::chain(Status::System, error);
+    match error {
+        PlaceError::InUse { .. } | PlaceError::Exposed { .. } | PlaceError::Busy(_) => failure,
+        _ => failure.with_remedy("--control-dir names another directory for it"),
+    }
+}
