@@ -12,6 +12,7 @@ use crate::{
     serve::{Backends, Service},
     target::Target,
     tell::Tell,
+    user::Identity,
     watch::Watch,
 };
 use lb_core::{
@@ -30,6 +31,7 @@ use lb_net::{
 pub(crate) fn run(args: &Balance, starter: Option<Starter>, tell: &Tell) -> Result<(), Failure> {
     tell.log.hear_panics();
     let mut plan = Plan::new(args)?;
+    plan.user.as_ref().map_or(Ok(()), |_| Identity::allowed())?;
     // Before the port, because it knows who has it.
     let socket = Target::new(args)?.claim()?;
     let listeners = listen(&plan, args)?;

@@ -51,16 +51,24 @@ impl Identity {
         (self.user.as_raw(), self.group.as_raw())
     }
 
+    /// Whether we may become somebody else, said before anything is made for them.
+    ///
+    /// # Errors
+    /// When we are not root.
+    pub(crate) fn allowed() -> Result<(), Failure> {
+        if Uid::effective().is_root() {
+            return Ok(());
+        }
+        let line = "only root can become another user: start lb as root, or leave --user out";
+        Err(Failure::new(Status::System, line).about("--user"))
+    }
+
     /// Becomes this user, with its groups and without any right of root, and makes sure that there is no way back. The
     /// whole process does: libc changes all of its threads.
     ///
     /// # Errors
     /// When the system refuses, or has not done it: then nobody may be served.
     pub(crate) fn assume(&self) -> Result<(), Failure> {
-        if !Uid::effective().is_root() {
-            let line = "only root can become another user: start lb as root, or leave --user out";
-            return Err(Failure::new(Status::System, line).about("--user"));
-        }
         let failed = |error: Errno| Failure::chain(Status::System, &error).about(&format!("--user {}", self.written));
         match &self.name {
             Some(name) => initgroups(name, self.group),
