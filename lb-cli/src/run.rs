@@ -6,6 +6,7 @@ use crate::{
     args::Balance,
     control,
     daemon::Starter,
+    dump::Dumps,
     failure::{Failure, Status},
     log::{Entry, Level, Log},
     plan::{Plan, settings},
@@ -77,7 +78,7 @@ fn proxy(balancer: &Arc<Backends>, plan: &Plan, args: &Balance, log: &Log) -> Tc
     let dialer = Dialer::default().with_late_acknowledgement();
     let dialer = plan.source.map_or(dialer, |source| dialer.with_source(source));
     let dialer = args.backend_keepalive.map_or(dialer, |keepalive| dialer.with_keepalive(keepalive));
-    let watch = Watch { log: log.clone(), traces: args.trace, dumps: args.dump };
+    let watch = Watch { log: log.clone(), traces: args.trace, dumps: args.dump.then(Dumps::default) };
     TcpProxy::with_connector(Arc::clone(balancer), Arc::new(dialer))
         .with_settings(settings(args))
         .with_observer(Arc::new(watch))
@@ -105,7 +106,7 @@ fn note_idle_options(args: &Balance, log: &Log) {
     let note = |text: &str| log.notice("note", format!("note: {text}"));
     let hashes = args.select == SelectorKind::Hash { spill: false } || args.words.iter().any(|word| word == "%");
     if args.hash_failover && !hashes {
-        note("-H changes nothing, because no group ends in '%'");
+        note("-H changes nothing until a group is set to hash, because none ends in '%'");
     }
     if args.mapped {
         note("-M changes nothing, because lb never keeps its state in shared files");

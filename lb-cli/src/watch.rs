@@ -1,11 +1,6 @@
 //! What happens to clients: logged where it concerns an operator, traced with `-d`, dumped with `-p`.
 
-use std::{
-    error::Error,
-    io::{self, Write as _},
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{error::Error, io, net::SocketAddr, time::Duration};
 
 use lb_net::{
     relay::Relayed,
@@ -13,7 +8,7 @@ use lb_net::{
 };
 
 use crate::{
-    dump,
+    dump::{Dumps, Way},
     log::{Entry, Level, Log},
 };
 
@@ -23,8 +18,8 @@ pub(crate) struct Watch {
     pub(crate) log: Log,
     /// Each decision is told.
     pub(crate) traces: bool,
-    /// Payload goes to stdout.
-    pub(crate) dumps: bool,
+    /// Where payload goes, if anywhere.
+    pub(crate) dumps: Option<Dumps>,
 }
 
 impl Watch {
@@ -80,21 +75,23 @@ impl Observer for Watch {
     }
 
     fn tap(&self, _: SocketAddr, _: &str) -> Option<Box<dyn Tap>> {
-        self.dumps.then(|| Box::new(Dump) as Box<dyn Tap>)
+        let dumps = self.dumps.clone()?;
+        Some(Box::new(Dump { dumps, log: self.log.clone() }))
     }
 }
 
 /// Writes each piece of payload at once, so that those of several sessions do not mix.
-struct Dump;
+struct Dump {
+    dumps: Dumps,
+    log: Log,
+}
 
 impl Tap for Dump {
     fn bytes(&mut self, direction: Direction, bytes: &[u8]) {
         let way = match direction {
-            Direction::ToUpstream => dump::Way::ToBackend,
-            Direction::ToClient => dump::Way::ToClient,
+            Direction::ToUpstream => Way::ToBackend,
+            Direction::ToClient => Way::ToClient,
         };
-        let mut out = io::stdout().lock();
-        // Nobody reads it any more: that is no reason to end sessions.
-        let _ = out.write_all(dump::text(way, bytes).as_bytes()).and_then(|()| out.flush());
+        self.dumps.write(way, bytes, &self.log);
     }
 }
