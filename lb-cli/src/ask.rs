@@ -50,7 +50,13 @@ fn carry_out(target: &Target, line: &str, output: &mut impl Write) -> Result<(),
         io::ErrorKind::InvalidInput => Failure::chain(Status::Usage, &error).about("-c"),
         _ => broken(&error),
     })?;
-    print(output, &answer.text);
+    // Whoever has read enough is no failure, a full disk is.
+    match output.write_all(answer.text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(Failure::chain(Status::System, &error).about("cannot write the answer"));
+        }
+        _ => {}
+    }
     if answer.end == Some(End::Kill) {
         ended(&mut client, output)?;
     }

@@ -24,7 +24,7 @@ use crate::{
     args::Balance,
     failure::{Failure, Status},
     log::{Entry, Level, Log},
-    plan::endpoint,
+    plan::{self, endpoint},
     user::Identity,
 };
 
@@ -48,7 +48,7 @@ pub(crate) fn fleet(
         let _ = kill_process(getpid(), Signal::TERM);
     };
     let fleet = Managed::new(Arc::clone(balancer), resolve, unresolved, |endpoint: &Endpoint| endpoint.address(0));
-    let fleet = fleet.with_hash_failover(args.hash_failover).with_kill(kill);
+    let fleet = fleet.with_hash_failover(args.hash_failover).with_selector(plan::selector(args)).with_kill(kill);
     Arc::new(match monitor {
         Some(switch) => {
             let seen = switch.clone();

@@ -29,6 +29,7 @@ use std::{
 
 use args::{Balance, Command};
 use environment::Environment;
+use failure::{Failure, Status};
 use log::{Format, Log};
 use tell::Tell;
 
@@ -39,14 +40,8 @@ fn main() -> ExitCode {
     let done = match environment.and_then(|environment| Ok((environment, args::parse(std::env::args_os())?))) {
         Ok((environment, Command::Balance(balance))) => return begin(&balance, environment),
         Ok((_, Command::Demo(demo))) => demo::run(&demo),
-        Ok((_, Command::Print(text))) => {
-            print(&text);
-            Ok(())
-        }
-        Ok((_, Command::Generate(page))) => {
-            print(&generate::page(page));
-            Ok(())
-        }
+        Ok((_, Command::Print(text))) => print(&text),
+        Ok((_, Command::Generate(page))) => print(&generate::page(page)),
         Err(failure) => Err(failure),
     };
     done.map_or_else(|failure| failure.report(&stderr), |()| ExitCode::SUCCESS)
@@ -58,10 +53,8 @@ fn begin(args: &Balance, environment: Environment) -> ExitCode {
     let starter = starter.filter(|_| args.is_daemon());
     let log = if starter.is_some() { Log::to_syslog(args.log_format) } else { Log::to_stderr(args.log_format) };
     let done = if args.print_config {
-        plan::Plan::new(args).map(|plan| {
-            print(&print_config::text(args, &plan));
-            ExitCode::SUCCESS
-        })
+        let printed = plan::Plan::new(args).and_then(|plan| print(&print_config::text(args, &plan)));
+        printed.map(|()| ExitCode::SUCCESS)
     } else if args.interactive || args.command.is_some() {
         ask::ask(args).map(|()| ExitCode::SUCCESS)
     } else if args.is_daemon() && starter.is_none() {
@@ -73,7 +66,13 @@ fn begin(args: &Balance, environment: Environment) -> ExitCode {
     done.unwrap_or_else(|failure| failure.report(&log))
 }
 
-/// `lb --help | head` is no failure.
-fn print(text: &str) {
-    let _ = io::stdout().write_all(text.as_bytes());
+/// `lb --help | head` is no failure, a full disk is.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::chain(Status::System, &error).about("cannot write to stdout"))
+        }
+        _ => Ok(()),
+    }
 }

@@ -7,7 +7,11 @@ use std::{
 
 use lb_core::{SelectorKind, Status};
 
-use crate::{args::Balance, log::Format, plan::Plan};
+use crate::{
+    args::Balance,
+    log::Format,
+    plan::{Plan, selector},
+};
 
 /// Every setting in force. Times are text with their unit.
 pub(crate) fn text(args: &Balance, plan: &Plan) -> String {
@@ -51,16 +55,19 @@ fn settings(text: &mut String, args: &Balance, plan: &Plan) -> fmt::Result {
     writeln!(text, "to = {}", quoted(if args.is_daemon() { "syslog" } else { "stderr" }))?;
     writeln!(text, "format = {}", quoted(if args.log_format == Format::Json { "json" } else { "human" }))?;
     writeln!(text, "trace = {}", args.trace)?;
-    writeln!(text, "dump = {}", args.dump)
+    writeln!(text, "dump = {}", args.dump)?;
+
+    // Groups that control makes.
+    writeln!(text, "\n[new_groups]")?;
+    selected(text, selector(args))?;
+    writeln!(text, "hash_spill = {}", args.hash_failover)
 }
 
 fn groups(text: &mut String, plan: &Plan) -> fmt::Result {
     let mut endpoints = plan.endpoints.iter();
     for group in &plan.config.groups {
-        writeln!(text, "\n[[groups]]\nselector = {}", quoted(&group.selector.to_string()))?;
-        if let SelectorKind::Hash { spill } = group.selector {
-            writeln!(text, "spill = {spill}")?;
-        }
+        writeln!(text, "\n[[groups]]")?;
+        selected(text, group.selector)?;
         for (backend, endpoint) in group.backends.iter().zip(endpoints.by_ref()) {
             let known: Vec<String> = endpoint.addresses().iter().map(|address| quoted(&address.to_string())).collect();
             writeln!(text, "\n[[groups.backends]]\nname = {}", quoted(&backend.name))?;
@@ -69,6 +76,14 @@ fn groups(text: &mut String, plan: &Plan) -> fmt::Result {
             writeln!(text, "limit = {limit}\nweight = {}", backend.weight)?;
             writeln!(text, "status = {}", quoted(status(backend.status)))?;
         }
+    }
+    Ok(())
+}
+
+fn selected(text: &mut String, selector: SelectorKind) -> fmt::Result {
+    writeln!(text, "selector = {}", quoted(&selector.to_string()))?;
+    if let SelectorKind::Hash { spill } = selector {
+        writeln!(text, "spill = {spill}")?;
     }
     Ok(())
 }

@@ -55,6 +55,16 @@ fn every_setting_is_printed_with_its_unit() {
 }
 
 #[test]
+fn groups_that_are_made_later_are_printed_too() {
+    let read = printed(&["-H", "--select", "hash", "9000"]);
+    let later = &read["new_groups"];
+    assert_eq!((later["selector"].as_str(), later["spill"].as_bool()), (Some("hash"), Some(true)));
+    let read = printed(&["9000", "127.0.0.1:9"]);
+    let later = &read["new_groups"];
+    assert_eq!((later["selector"].as_str(), later["hash_spill"].as_bool()), (Some("round-robin"), Some(false)));
+}
+
+#[test]
 fn options_mean_the_same_together_apart_touching_their_values_and_behind_operands() {
     let apart: Vec<&str> = "-f -a -H -M -d -p -6 -t 2 -T 60 -b ::1 -B ::1 -k 10,5,3 -K 1,2,3 -m connect:interval=5 \
         --send-proxy v2 --accept-proxy ::1/128 --resolve-every 7 --autodisable-for 9 --control-dir /nowhere --user nobody \

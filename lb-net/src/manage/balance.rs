@@ -224,7 +224,7 @@ impl Shell {
         let backend = backend_named(host, port).ok_or("invalid address")?;
         let created = backend.clone();
         self.change(Some(&backend), fleet, &mut |config| {
-            group_of(config, self.group).backends.push(created.clone());
+            group_of(config, self.group, fleet).backends.push(created.clone());
             Ok(())
         })?;
         Ok("channel created".to_owned())
@@ -245,7 +245,7 @@ impl Shell {
     fn set_type(&self, hashes: bool, fleet: &dyn Fleet) -> Said {
         let selector = selector(fleet, hashes);
         self.change(None, fleet, &mut |config| {
-            group_of(config, self.group).selector = selector;
+            group_of(config, self.group, fleet).selector = selector;
             Ok(())
         })?;
         Ok(format!("group {} set to {}", self.group, if hashes { "hash" } else { "round robin" }))
@@ -278,9 +278,11 @@ fn channel_of(group: usize, number: Number<'_>, fleet: &dyn Fleet) -> Option<Cha
 }
 
 /// A group to change, which begins to exist when nobody has used it before.
-fn group_of(config: &mut Config, group: usize) -> &mut GroupConfig {
-    if config.groups.len() <= group {
-        config.groups.resize_with(group + 1, GroupConfig::default);
+fn group_of<'a>(config: &'a mut Config, group: usize, fleet: &dyn Fleet) -> &'a mut GroupConfig {
+    while config.groups.len() <= group {
+        let mut new = GroupConfig::default();
+        new.selector = fleet.selector();
+        config.groups.push(new);
     }
     &mut config.groups[group]
 }
@@ -348,6 +350,7 @@ fn explain(client: IpAddr, fleet: &dyn Fleet) -> String {
     }
     let no_pick = explanation.no_pick.map(|why| format!("gets no channel: {why}"));
     let answer = chosen.or(no_pick).unwrap_or_else(|| "gets no channel".to_owned());
-    let resort = if explanation.last_resort { ", as a last resort: nothing is up" } else { "" };
+    let is_served = explanation.no_pick.is_none();
+    let resort = if explanation.last_resort && is_served { ", as a last resort: nothing is up" } else { "" };
     format!("client {client} {answer}{resort}\n{rows}")
 }

@@ -46,6 +46,10 @@ pub trait Fleet: Send + Sync {
     fn hash_failover(&self) -> bool {
         false
     }
+    /// Who chooses in a group that begins to exist.
+    fn selector(&self) -> SelectorKind {
+        SelectorKind::default()
+    }
     /// Whether a monitor that runs checks, or pauses; `None` where none runs.
     fn is_monitored(&self) -> Option<bool> {
         None
@@ -127,6 +131,7 @@ pub struct Managed<T> {
     unresolved: Box<Unresolved<T>>,
     address: Box<Address<T>>,
     hash_failover: bool,
+    selector: SelectorKind,
     monitor: Option<Monitor>,
     kill: Box<dyn Fn() + Send + Sync>,
     /// Held from reading the configuration until the changed one is in force.
@@ -160,6 +165,7 @@ impl<T: Send + Sync> Managed<T> {
             unresolved: Box::new(unresolved),
             address: Box::new(address),
             hash_failover: false,
+            selector: SelectorKind::default(),
             monitor: None,
             kill: Box::new(|| {}),
             changing: Mutex::default(),
@@ -170,6 +176,12 @@ impl<T: Send + Sync> Managed<T> {
     #[must_use]
     pub fn with_hash_failover(self, hash_failover: bool) -> Self {
         Self { hash_failover, ..self }
+    }
+
+    /// Who chooses in groups that begin to exist while it runs; without it they take turns.
+    #[must_use]
+    pub fn with_selector(self, selector: SelectorKind) -> Self {
+        Self { selector, ..self }
     }
 
     /// With a monitor that runs: whether it checks, and what lets it check or pause and returns whether that is a change.
@@ -256,6 +268,10 @@ impl<T: Send + Sync> Fleet for Managed<T> {
 
     fn hash_failover(&self) -> bool {
         self.hash_failover
+    }
+
+    fn selector(&self) -> SelectorKind {
+        self.selector
     }
 
     fn is_monitored(&self) -> Option<bool> {
