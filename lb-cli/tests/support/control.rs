@@ -2,13 +2,14 @@
 
 use std::{
     fs,
+    io::Write as _,
     net::SocketAddr,
-    path::PathBuf,
-    process::Output,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-use super::{Running, command, fresh_address, run};
+use super::{Running, bare_command, command, fresh_address, run};
 
 /// A directory that is gone when the test is.
 #[derive(Debug)]
@@ -69,8 +70,46 @@ impl Control {
         (lb, control)
     }
 
-    fn path(&self) -> String {
+    /// Another one at the same place.
+    pub(crate) fn next(&self, options: &[&str], words: &[&str]) -> Running {
+        Running::at(self.front, &[&["--control-dir", &self.path()], options].concat(), words)
+    }
+
+    pub(crate) fn path(&self) -> String {
         self.directory.join("control")
+    }
+
+    /// Where its socket is.
+    pub(crate) fn socket(&self) -> PathBuf {
+        Path::new(&self.path()).join(format!("{}.{}", self.front.port(), self.front.ip())).join("control")
+    }
+
+    /// All files, directories and sockets that instances have made.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        everything_in(Path::new(&self.path()))
+    }
+
+    /// `lb -i`, with pipes.
+    pub(crate) fn shell(&self) -> Command {
+        let mut shell = bare_command(&["-i"]);
+        shell.args(self.target()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        shell
+    }
+
+    /// The status of a shell in which this is typed, and what it prints.
+    pub(crate) fn typed(&self, lines: &str) -> (Option<i32>, String) {
+        let mut shell = self.shell().spawn().unwrap();
+        // It may have ended before it has read all of it.
+        let _ = shell.stdin.take().unwrap().write_all(lines.as_bytes());
+        let output = shell.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    }
+
+    /// The status of a command that may fail, and all that it says.
+    pub(crate) fn says(&self, order: &str) -> (i32, String) {
+        let output = self.order(order);
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(text).unwrap())
     }
 
     /// The arguments by which a second `lb` means this one.
@@ -100,6 +139,23 @@ impl Control {
     pub(crate) fn status(&self, number: usize) -> String {
         self.rows()[number].status.clone()
     }
+}
+
+/// What a shell begins with.
+pub(crate) fn banner(pid: u32) -> String {
+    format!("\nbalance.fm 1.0.0 interactive command shell\nPID of master process is {pid}\n\n")
+}
+
+fn everything_in(directory: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            all.extend(everything_in(&path));
+        }
+        all.push(path);
+    }
+    all.sort();
+    all
 }
 
 impl Row {

@@ -24,7 +24,7 @@ use rustix::{
 };
 
 #[allow(unused_imports, reason = "no test file uses all of them")]
-pub(crate) use self::control::{Control, Directory, Row};
+pub(crate) use self::control::{Control, Directory, Row, banner};
 #[allow(unused_imports, reason = "no test file uses all of them")]
 pub(crate) use self::daemon::{Daemon, Notices};
 
