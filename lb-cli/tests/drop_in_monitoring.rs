@@ -14,7 +14,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use support::{Backend, Control, Directory, Silent, ask, ask_times, fresh_address, wait_for};
+use support::{Backend, Control, Daemon, Directory, Silent, ask, ask_times, fresh_address, wait_for};
 
 /// Fast enough for a test, slow enough for a busy machine.
 const CONNECT: &str = "connect:timeout=1:interval=0.2";
@@ -251,10 +251,18 @@ fn a_wrong_specification_is_named_before_anything_is_served() {
 }
 
 #[test]
-fn a_check_of_a_daemon_may_print() {
-    let alpha = Backend::start("alpha");
-    let monitoring = "command=echo well; echo well >&2; cat:timeout=2:interval=0.2:fall=1";
-    let (_lb, control) = Control::start(&["-m", monitoring], &[&alpha.word()]);
-    thread::sleep(Duration::from_millis(700));
+fn a_check_of_a_daemon_may_print_and_read() {
+    let (alpha, directory) = (Backend::start("alpha"), Directory::new());
+    let rounds = directory.join("rounds");
+    let command = format!("echo well; echo well >&2; cat; pwd >>{rounds}");
+    let monitoring = format!("command={command}:timeout=5:interval=0.2");
+    let path = directory.join("control");
+    let (daemon, said) = Daemon::start(&["-m", &monitoring, "--control-dir", &path], &[&alpha.word()]);
+    assert!(daemon.is_there(), "{said:?}");
+    let lines = || fs::read_to_string(&rounds).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
+    // Three that have begun are two whose outcome is known.
+    wait_for("three rounds", || lines().len() >= 3);
+    assert!(lines().iter().all(|line| line == "/"));
+    let control = Control { front: daemon.front, directory };
     assert_eq!(control.status(0), "ENA");
 }

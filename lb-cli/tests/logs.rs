@@ -106,6 +106,28 @@ fn a_backend_that_goes_down_is_told_with_the_reason() {
 }
 
 #[test]
+fn a_dead_backend_under_load_is_a_dozen_lines() {
+    let (alpha, dead) = (Backend::start("alpha"), fresh_address());
+    let words = [dead.to_string(), alpha.word()];
+    let (lb, front) = Running::balancing(&["--log-format", "json"], &[&words[0], &words[1]]);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..500).for_each(|_| assert_eq!(ask(front), "alpha")));
+        }
+    });
+    lb.signal(Signal::TERM);
+    let lines: Vec<Value> = lb.ended().1.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let failed: Vec<&Value> = lines.iter().filter(|line| line["event"] == "connect-failed").collect();
+    // Ten for each ten seconds and how many more there were, however slow this machine is.
+    assert!((11..=36).contains(&failed.len()), "{lines:#?}");
+    let single = failed.iter().filter(|line| line["more"].is_null()).count() as u64;
+    let more: u64 = failed.iter().filter_map(|line| line["more"].as_u64()).sum();
+    // About every second client had its turn there first.
+    assert!(single + more >= 900, "{single} and {more} more");
+    assert_eq!(lines.last().unwrap()["event"], failed.last().unwrap()["event"], "the rest is summed up at the end");
+}
+
+#[test]
 fn a_log_that_nobody_reads_stops_no_traffic() {
     let alpha = Backend::start("alpha");
     let front = fresh_address();
