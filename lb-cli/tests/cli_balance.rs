@@ -45,6 +45,31 @@ fn backends_have_their_turns_exactly_whoever_accepts() {
 }
 
 #[test]
+fn turns_go_on_behind_the_backend_that_stood_in_for_a_dead_one() {
+    let [b, c] = ["b", "c"].map(Backend::start);
+    for workers in ["1", "4"] {
+        let dead = fresh_address().to_string();
+        let (_lb, front) = Running::balancing(&["--workers", workers], &[&dead, &b.word(), &c.word()]);
+        assert_eq!(ask_times(6, front), ["b", "c", "b", "c", "b", "c"], "with {workers} workers");
+        let _back = Backend::at("a", dead.parse().expect("an address"));
+        let mut answers = ask_times(3, front);
+        answers.sort();
+        assert_eq!(answers, ["a", "b", "c"], "at once when it is back");
+    }
+}
+
+#[test]
+fn clients_that_come_at_once_are_shared_out_to_the_last_one() {
+    let [a, b, c] = ["a", "b", "c"].map(Backend::start);
+    let (_lb, front) = Running::balancing(&["--workers", "4"], &[&a.word(), &b.word(), &c.word()]);
+    let visitors: Vec<_> = (0..8).map(|_| std::thread::spawn(move || ask_times(30, front))).collect();
+    let answers: Vec<_> = visitors.into_iter().flat_map(|visitor| visitor.join().expect("answers")).collect();
+    for name in ["a", "b", "c"] {
+        assert_eq!(answers.iter().filter(|answer| *answer == name).count(), 80, "{name}");
+    }
+}
+
+#[test]
 fn a_repeated_backend_and_a_weight_are_a_greater_share() {
     let (a, b) = (Backend::start("a"), Backend::start("b"));
     let weighted = format!("{}::3", a.word());
