@@ -64,6 +64,9 @@ fn what_fails_is_said_and_nothing_is_left_behind() {
         (&[], &["nowhere.invalid"], 65, "lb: nowhere.invalid: unknown host 'nowhere.invalid': "),
         (&["-B", "192.0.2.1"], &[], 71, "lb: -B: 192.0.2.1: "),
         (&["--user", "no-such-user"], &[], 71, "lb: --user: "),
+        (&["-m", "conect"], &["127.0.0.1:1"], 69, "lb: -m: unknown key 'conect'"),
+        (&["-k", "1,2"], &[], 64, "lb: -k '1,2': "),
+        (&["--control-dir", "/etc/passwd"], &[], 71, "lb: control directory /etc/passwd: it is no directory; "),
     ] {
         let (daemon, said) = Daemon::start(options, words);
         assert_eq!(said.status.code(), Some(status), "{}", text(&said));

@@ -279,10 +279,8 @@ fn channel_of(group: usize, number: Number<'_>, fleet: &dyn Fleet) -> Option<Cha
 
 /// A group to change, which begins to exist when nobody has used it before.
 fn group_of<'a>(config: &'a mut Config, group: usize, fleet: &dyn Fleet) -> &'a mut GroupConfig {
-    while config.groups.len() <= group {
-        let mut new = GroupConfig::default();
-        new.selector = fleet.selector();
-        config.groups.push(new);
+    if config.groups.len() <= group {
+        config.groups.resize_with(group + 1, || GroupConfig::default().with_selector(fleet.selector()));
     }
     &mut config.groups[group]
 }
