@@ -1,5 +1,5 @@
 //! Host names of backends while `lb` runs: asked for again in time and at HUP, and the last good answer kept.
-#![allow(clippy::unwrap_used, reason = "only tests call it")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests call it")]
 
 mod support;
 

@@ -160,8 +160,17 @@ fn the_manual_page_has_every_option_and_what_else_is_looked_for() {
 }
 
 #[test]
-fn completions_know_every_long_option() {
+fn completions_know_every_option() {
     let scripts = ["bash", "zsh", "fish"].map(page);
+    let short = |option: &String| (option.len() == 2).then(|| option[1..].to_owned());
+    for letter in options().iter().filter_map(short) {
+        let [bash, zsh, fish] = &scripts;
+        assert!(bash.replace('"', " ").contains(&format!(" -{letter} ")), "bash: {letter} is missing");
+        // Some exclude others: '(-c)-i[...'
+        let begins = ["'", ")"].map(|before| format!("{before}-{letter}"));
+        assert!(begins.iter().any(|begin| zsh.contains(begin)), "zsh: {letter} is missing");
+        assert!(fish.contains(&format!(" -s {letter} ")), "fish: {letter} is missing");
+    }
     for option in options().iter().filter_map(|option| option.strip_prefix("--")) {
         for script in &scripts {
             assert!(script.contains(option), "{option} is missing");
