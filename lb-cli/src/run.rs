@@ -78,7 +78,12 @@ fn proxy(balancer: &Arc<Backends>, plan: &Plan, args: &Balance, log: &Log) -> Tc
     let dialer = Dialer::default().with_late_acknowledgement();
     let dialer = plan.source.map_or(dialer, |source| dialer.with_source(source));
     let dialer = args.backend_keepalive.map_or(dialer, |keepalive| dialer.with_keepalive(keepalive));
-    let watch = Watch { log: log.clone(), traces: args.trace, dumps: args.dump.then(Dumps::default) };
+    let watch = Watch {
+        log: log.clone(),
+        traces: args.trace,
+        idle_timeout: args.idle_timeout,
+        dumps: args.dump.then(Dumps::default),
+    };
     TcpProxy::with_connector(Arc::clone(balancer), Arc::new(dialer))
         .with_settings(settings(args))
         .with_observer(Arc::new(watch))

@@ -3,7 +3,7 @@
 use std::{error::Error, io, net::SocketAddr, time::Duration};
 
 use lb_net::{
-    relay::Relayed,
+    relay::{End, Relayed},
     tcp::{Direction, NoConnection, Observer, Tap},
 };
 
@@ -18,6 +18,8 @@ pub(crate) struct Watch {
     pub(crate) log: Log,
     /// Each decision is told.
     pub(crate) traces: bool,
+    /// After which silence sessions are closed (`-T`).
+    pub(crate) idle_timeout: Duration,
     /// Where payload goes, if anywhere.
     pub(crate) dumps: Option<Dumps>,
 }
@@ -67,6 +69,12 @@ impl Observer for Watch {
     }
 
     fn ended(&self, client: SocketAddr, backend: &str, relayed: &Relayed, lasted: Duration) {
+        if relayed.end == End::IdleTimeout {
+            // balance's words.
+            let line = format!("{client}: timed out after {} seconds", self.idle_timeout.as_secs_f64());
+            let entry = Entry::new(Level::Notice, "session-timed-out", line).with("client", client.to_string());
+            self.log.write(&entry.with("backend", backend));
+        }
         self.trace("ended", || {
             let Relayed { end, to_upstream_bytes, to_client_bytes, .. } = relayed;
             let bytes = format!("{to_upstream_bytes} bytes to the backend, {to_client_bytes} to the client");

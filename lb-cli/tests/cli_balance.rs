@@ -231,11 +231,12 @@ fn an_idle_session_is_closed_after_its_time_and_never_without_one() {
     let a = Backend::start("a");
     let (_never, never) = Running::balancing(&["-T", "0"], &[&a.word()]);
     let (_default, default) = Running::balancing(&[], &[&a.word()]);
-    let (_soon, soon) = Running::balancing(&["-T", "0.3"], &[&a.word()]);
+    let (lb, soon) = Running::balancing(&["-T", "0.3"], &[&a.word()]);
     let mut sessions = [never, default].map(Session::open);
     let began = Instant::now();
     assert!(Session::open(soon).sees_the_end());
     assert!(began.elapsed() >= Duration::from_millis(300), "it took {:?}", began.elapsed());
+    lb.line_with("timed out after 0.3 seconds");
     assert!(sessions.iter_mut().all(Session::echoes));
 }
 
