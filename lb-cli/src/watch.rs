@@ -1,11 +1,6 @@
 //! What happens to clients: logged where it concerns an operator, traced with `-d`, dumped with `-p`.
 
-use std::{
-    error::Error,
-    io::{self, Write as _},
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use lb_net::{
     relay::Relayed,
@@ -14,6 +9,7 @@ use lb_net::{
 
 use crate::{
     dump,
+    dumper::Dumper,
     log::{Entry, Level, Log},
 };
 
@@ -23,8 +19,8 @@ pub(crate) struct Watch {
     pub(crate) log: Log,
     /// Each decision is told.
     pub(crate) traces: bool,
-    /// Payload goes to stdout.
-    pub(crate) dumps: bool,
+    /// Payload goes there.
+    pub(crate) dumper: Option<Arc<Dumper>>,
 }
 
 impl Watch {
@@ -80,12 +76,12 @@ impl Observer for Watch {
     }
 
     fn tap(&self, _: SocketAddr, _: &str) -> Option<Box<dyn Tap>> {
-        self.dumps.then(|| Box::new(Dump) as Box<dyn Tap>)
+        self.dumper.as_ref().map(|dumper| Box::new(Dump(Arc::clone(dumper))) as Box<dyn Tap>)
     }
 }
 
-/// Writes each piece of payload at once, so that those of several sessions do not mix.
-struct Dump;
+/// Hands over each piece of payload as one, so that those of several sessions do not mix.
+struct Dump(Arc<Dumper>);
 
 impl Tap for Dump {
     fn bytes(&mut self, direction: Direction, bytes: &[u8]) {
@@ -93,8 +89,6 @@ impl Tap for Dump {
             Direction::ToUpstream => dump::Way::ToBackend,
             Direction::ToClient => dump::Way::ToClient,
         };
-        let mut out = io::stdout().lock();
-        // Nobody reads it any more: that is no reason to end sessions.
-        let _ = out.write_all(dump::text(way, bytes).as_bytes()).and_then(|()| out.flush());
+        self.0.put(dump::text(way, bytes));
     }
 }

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::Signal;
 use support::{Backend, PATIENCE, Running, Session, ask, command, fresh_address, fresh_ip, wait_for};
 
 /// Seconds until the kernel asks the peer of this connection whether it is there; `None` when it never will.
@@ -96,6 +97,27 @@ fn payload_is_dumped_on_request() {
     lb.kill().unwrap();
     lb.wait().unwrap();
     assert_eq!(lines, expected);
+}
+
+#[test]
+fn a_dump_that_nobody_reads_stops_neither_traffic_nor_the_end() {
+    let alpha = Backend::start("alpha");
+    let front = fresh_address();
+    let (ip, port) = (front.ip().to_string(), front.port().to_string());
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = command(&["-p", "--workers", "1", "-b", &ip, &port, &alpha.word()]);
+    let lb = Running::spawn(command.stdout(writer));
+    lb.line_with("listening on");
+    drop(command);
+    let session = |_| {
+        let mut session = Session::open(front);
+        // Each more than a pipe holds, several times over.
+        assert!(session.moves(1 << 20), "its bytes come back");
+    };
+    (0..3).for_each(session);
+    lb.signal(Signal::TERM);
+    assert_eq!(lb.ended().0.code(), Some(0));
+    drop(reader);
 }
 
 #[test]
