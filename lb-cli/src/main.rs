@@ -6,6 +6,7 @@ mod control;
 mod daemon;
 mod demo;
 mod dump;
+mod dumper;
 mod environment;
 mod failure;
 mod generate;

@@ -1,12 +1,12 @@
 //! A plan to everything that serves it.
 
-use std::{net::TcpListener, sync::Arc, time::Instant};
+use std::{io, net::TcpListener, sync::Arc, time::Instant};
 
 use crate::{
     args::Balance,
     control,
     daemon::Starter,
-    dump::Dumps,
+    dumper::Dumper,
     failure::{Failure, Status},
     log::{Entry, Level, Log},
     plan::{Plan, settings},
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Balance, starter: Option<Starter>, tell: &Tell) -> Resu
     let monitor = monitor(&plan, args, &tell.log, &mut rng);
     let switch = monitor.as_ref().map(Monitor::switch);
     let service = Service {
-        proxy: proxy(&balancer, &plan, args, &tell.log),
+        proxy: proxy(&balancer, &plan, args, &tell.log)?,
         listeners,
         fleet: control::fleet(&balancer, args, plan.port, switch),
         socket,
@@ -74,21 +74,18 @@ fn balancer(plan: &mut Plan, rng: &mut SmallRng) -> Arc<Backends> {
     Arc::new(Balancer::new(config, Instant::now(), rng, make))
 }
 
-fn proxy(balancer: &Arc<Backends>, plan: &Plan, args: &Balance, log: &Log) -> TcpProxy<Endpoint> {
+fn proxy(balancer: &Arc<Backends>, plan: &Plan, args: &Balance, log: &Log) -> Result<TcpProxy<Endpoint>, Failure> {
     let dialer = Dialer::default().with_late_acknowledgement();
     let dialer = plan.source.map_or(dialer, |source| dialer.with_source(source));
     let dialer = args.backend_keepalive.map_or(dialer, |keepalive| dialer.with_keepalive(keepalive));
-    let watch = Watch {
-        log: log.clone(),
-        traces: args.trace,
-        idle_timeout: args.idle_timeout,
-        dumps: args.dump.then(Dumps::default),
-    };
-    TcpProxy::with_connector(Arc::clone(balancer), Arc::new(dialer))
+    let dumper = args.dump.then(|| Dumper::start(io::stdout()).map(Arc::new)).transpose();
+    let dumper = dumper.map_err(|error| Failure::chain(Status::System, &error).about("-p"))?;
+    let watch = Watch { log: log.clone(), traces: args.trace, idle_timeout: args.idle_timeout, dumper };
+    Ok(TcpProxy::with_connector(Arc::clone(balancer), Arc::new(dialer))
         .with_settings(settings(args))
         .with_observer(Arc::new(watch))
         .with_accept_proxy(args.accept_proxy.clone().map(AcceptProxy::new))
-        .with_send_proxy(args.send_proxy)
+        .with_send_proxy(args.send_proxy))
 }
 
 fn monitor(plan: &Plan, args: &Balance, log: &Log, rng: &mut SmallRng) -> Option<Monitor> {

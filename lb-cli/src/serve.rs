@@ -29,7 +29,7 @@ use crate::{
     daemon::Starter,
     failure::{Failure, Status},
     log::{Entry, Level, Log},
-    signals::Signals,
+    signals::{Signals, Stopped},
     tell::Tell,
 };
 
@@ -66,7 +66,7 @@ impl Service {
         let workers: Vec<_> = self.listeners.into_iter().map(start).collect::<io::Result<_>>().map_err(system)?;
         drop(stopped);
         ready(address, &self.balancer, starter, tell)?;
-        runtime.block_on(async {
+        let stopped = runtime.block_on(async {
             // They end with it, and a monitor's commands with them.
             let mut beside = JoinSet::new();
             beside.spawn(driver);
@@ -78,10 +78,17 @@ impl Service {
             let begun = Arc::new(Notify::new());
             beside.spawn(control::serve(self.socket, self.fleet, Arc::clone(&begun), address, tell.log.clone()));
             tokio::select! {
-                () = signals.stopped(&stop, &begun, args.grace, tell) => {}
+                stopped = signals.stopped(&stop, &begun, args.grace, tell) => stopped,
                 never = tell.log.summaries() => match never {},
             }
         });
+        // With all that ran beside the workers: neither a command nor the control socket is to outlive us.
+        drop(runtime);
+        if stopped == Stopped::AtOnce {
+            tell.log.end();
+            tell.log.notice("stopped", "stopped at once by a second signal");
+            std::process::exit(1);
+        }
         drop(stop);
         finish(workers, &tell.log)
     }

@@ -12,6 +12,15 @@ use crate::{
     tell::Tell,
 };
 
+/// How it came to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// All workers have ended.
+    InOrder,
+    /// A second signal has asked for more haste: sessions may still run.
+    AtOnce,
+}
+
 /// The signals that `lb` listens to.
 pub(crate) struct Signals {
     terminate: tokio::signal::unix::Signal,
@@ -45,13 +54,19 @@ impl Signals {
         }
     }
 
-    /// Returns when the workers have ended after the first signal, of which `begun` is told too. A second one ends `lb`
-    /// at once.
-    pub(crate) async fn stopped(mut self, stop: &watch::Sender<()>, begun: &Notify, grace: Duration, tell: &Tell) {
+    /// Returns when the workers have ended after the first signal, of which `begun` is told too; after a second one at
+    /// once.
+    pub(crate) async fn stopped(
+        mut self,
+        stop: &watch::Sender<()>,
+        begun: &Notify,
+        grace: Duration,
+        tell: &Tell,
+    ) -> Stopped {
         tokio::select! {
             () = self.next() => {}
             // All workers have ended by themselves: nothing accepts any more.
-            () = stop.closed() => return,
+            () = stop.closed() => return Stopped::InOrder,
         }
         let line = format!("stopping: sessions may go on for {grace:?}");
         tell.notifier.stopping(&line);
@@ -59,12 +74,8 @@ impl Signals {
         let _ = stop.send(());
         begun.notify_one();
         tokio::select! {
-            () = self.next() => {
-                tell.log.end();
-                tell.log.notice("stopped", "stopped at once by a second signal");
-                std::process::exit(1);
-            }
-            () = stop.closed() => {}
+            () = self.next() => Stopped::AtOnce,
+            () = stop.closed() => Stopped::InOrder,
         }
     }
 }

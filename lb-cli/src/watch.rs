@@ -1,6 +1,6 @@
 //! What happens to clients: logged where it concerns an operator, traced with `-d`, dumped with `-p`.
 
-use std::{error::Error, io, net::SocketAddr, time::Duration};
+use std::{error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use lb_net::{
     relay::{End, Relayed},
@@ -8,7 +8,8 @@ use lb_net::{
 };
 
 use crate::{
-    dump::{Dumps, Way},
+    dump,
+    dumper::Dumper,
     log::{Entry, Level, Log},
 };
 
@@ -20,8 +21,8 @@ pub(crate) struct Watch {
     pub(crate) traces: bool,
     /// After which silence sessions are closed (`-T`).
     pub(crate) idle_timeout: Duration,
-    /// Where payload goes, if anywhere.
-    pub(crate) dumps: Option<Dumps>,
+    /// Payload goes there.
+    pub(crate) dumper: Option<Arc<Dumper>>,
 }
 
 impl Watch {
@@ -83,23 +84,19 @@ impl Observer for Watch {
     }
 
     fn tap(&self, _: SocketAddr, _: &str) -> Option<Box<dyn Tap>> {
-        let dumps = self.dumps.clone()?;
-        Some(Box::new(Dump { dumps, log: self.log.clone() }))
+        self.dumper.as_ref().map(|dumper| Box::new(Dump(Arc::clone(dumper))) as Box<dyn Tap>)
     }
 }
 
-/// Writes each piece of payload at once, so that those of several sessions do not mix.
-struct Dump {
-    dumps: Dumps,
-    log: Log,
-}
+/// Hands over each piece of payload as one, so that those of several sessions do not mix.
+struct Dump(Arc<Dumper>);
 
 impl Tap for Dump {
     fn bytes(&mut self, direction: Direction, bytes: &[u8]) {
         let way = match direction {
-            Direction::ToUpstream => Way::ToBackend,
-            Direction::ToClient => Way::ToClient,
+            Direction::ToUpstream => dump::Way::ToBackend,
+            Direction::ToClient => dump::Way::ToClient,
         };
-        self.dumps.write(way, bytes, &self.log);
+        self.0.put(dump::text(way, bytes));
     }
 }

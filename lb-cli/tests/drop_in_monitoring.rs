@@ -6,7 +6,7 @@ mod support;
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     sync::{Arc, Mutex},
     thread,
@@ -14,7 +14,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use support::{Backend, Control, Daemon, Directory, Silent, ask, ask_times, fresh_address, wait_for};
+use support::{Backend, Control, Daemon, Directory, Session, Silent, ask, ask_times, fresh_address, wait_for};
 
 /// Fast enough for a test, slow enough for a busy machine.
 const CONNECT: &str = "connect:timeout=1:interval=0.2";
@@ -118,6 +118,23 @@ fn a_hung_command_stops_neither_the_other_checks_nor_the_end_and_dies_with_its_c
     assert!(began.elapsed() < Duration::from_secs(5), "a command does not hold up the end");
     let pids = fs::read_to_string(&pids).unwrap();
     assert!(pids.lines().count() >= 2, "{pids:?}");
+    wait_for("all of its processes to be gone", || !pids.lines().any(is_alive));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_and_commands_with_it() {
+    let (alpha, files) = (Backend::start("alpha"), Directory::new());
+    let pids = files.join("pids");
+    let monitoring = format!("command=sleep 40 & echo $! >>{pids}; echo $$ >>{pids}; wait:timeout=40");
+    let (lb, control) = Control::start(&["-m", &monitoring], &[&alpha.word()]);
+    wait_for("the command to run", || fs::read_to_string(&pids).is_ok_and(|pids| pids.lines().count() == 2));
+    let _session = Session::open(control.front);
+    lb.signal(Signal::TERM);
+    lb.line_with("stopping");
+    wait_for("the listener to close", || TcpStream::connect(control.front).is_err());
+    lb.signal(Signal::TERM);
+    assert_eq!(lb.ended().0.code(), Some(1));
+    let pids = fs::read_to_string(&pids).unwrap();
     wait_for("all of its processes to be gone", || !pids.lines().any(is_alive));
 }
 

@@ -4,14 +4,20 @@ mod support;
 
 use std::{
     fs::{self, File},
-    io::Read as _,
+    io::{BufRead as _, BufReader, Read as _},
     os::unix::fs::MetadataExt as _,
     process::Stdio,
+    sync::mpsc,
+    thread,
 };
 
-use rustix::process::Signal;
+use rustix::{
+    fs::{Mode, OFlags},
+    process::Signal,
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
 use serde_json::Value;
-use support::{Backend, Daemon, Notices, PORT, Running, ask, command, fresh_address, run, wait_for};
+use support::{Backend, Daemon, Notices, PORT, Running, ask, ask_times, command, fresh_address, run, wait_for};
 
 #[test]
 fn json_is_one_object_a_line_and_says_what_is_known() {
@@ -71,6 +77,45 @@ fn events_have_the_time_unless_a_journal_adds_it() {
         lb.0.wait().unwrap();
     }
     fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_terminal_that_nobody_reads_keeps_no_client_waiting() {
+    let alpha = Backend::start("alpha");
+    let front = fresh_address();
+    let (ip, port) = (front.ip().to_string(), PORT.to_string());
+    let reader = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&reader).unwrap();
+    unlockpt(&reader).unwrap();
+    let name = ptsname(&reader, Vec::new()).unwrap();
+    let terminal = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+    let mut lb = command(&["-d", "-b", &ip, &port, &alpha.word()]);
+    let _lb = Child(lb.stdout(Stdio::null()).stderr(terminal).spawn().unwrap());
+    let mut reader = BufReader::new(File::from(reader));
+    let mut next = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        line
+    };
+    while !next().contains("listening on") {}
+    // Some hundred bytes each: far more than a terminal keeps.
+    ask_times(500, front);
+    // What was kept is in order, and what was lost is counted once there is room again.
+    let (send, lines) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while let line = next()
+                && !line.contains("lost, because nobody")
+            {
+                assert!(line.starts_with("lb: "), "{line:?}");
+            }
+            drop(send);
+        });
+        while lines.try_recv() == Err(mpsc::TryRecvError::Empty) {
+            ask(front);
+        }
+        let _: mpsc::Receiver<()> = lines;
+    });
 }
 
 /// Gone when the test is.

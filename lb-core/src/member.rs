@@ -182,6 +182,8 @@ impl<T> Member<T> {
     pub(crate) fn add_failure(&self, outcome: Outcome, client: Option<u64>, trial: bool, now: Instant) {
         let counter = if outcome == Outcome::ConnectFailed { &self.ended.connect_failed } else { &self.ended.failed };
         counter.fetch_add(1, Relaxed);
+        // People may have enabled the backend meanwhile: nothing is being tried then.
+        let trial = trial && self.door.read().ejection() == Ejection::Trial;
         self.failures.add(PARTS, MOST_FAILURES, self.millis(now));
         self.latency.peak(FAILURE_MICROS, self.millis(now));
         let successes = self.door.successes() + self.ended.connected.load(Relaxed);
@@ -190,9 +192,7 @@ impl<T> Member<T> {
         if trial && verdict.eject.is_none() && outcome.is_provokable() {
             return self.end_trial(true);
         }
-        if trial {
-            self.door.set_ejection(Some(Ejection::Trial), Ejection::Out);
-        }
+        let trial = trial && self.door.set_ejection(Some(Ejection::Trial), Ejection::Out);
         if (trial || verdict.eject.is_some())
             && let Some(home) = self.home.upgrade()
         {

@@ -171,6 +171,19 @@ fn half_open_admits_exactly_one() {
 }
 
 #[test]
+fn a_trial_that_fails_after_people_have_enabled_its_backend_is_a_failure_like_any_other() {
+    let mut scene = ejecting("a b");
+    scene.refuse("a", 3);
+    scene.pass(10 * SECOND);
+    let trial = scene.pick(&Request::new(scene.now()).with_pin(id("a"))).unwrap();
+    scene.balancer.enable(id("a"), scene.now()).unwrap();
+    trial.finish(Outcome::ConnectFailed, scene.now());
+    assert_eq!(scene.health("a"), Health::Up, "the first in a row of three");
+    scene.refuse("a", 2);
+    assert_eq!(scene.health("a"), Health::Ejected);
+}
+
+#[test]
 fn half_open_admits_exactly_one_of_many_threads() {
     let mut world = World::new(1);
     let balancer = world.balancer(config("a b").with_ejection(Eject::default()));

@@ -7,8 +7,10 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc,
     },
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use lb_core::{
@@ -16,7 +18,7 @@ use lb_core::{
     health::{Evidence, Probe, RiseFall},
     rand::{SeedableRng, rngs::SmallRng},
 };
-use lb_net::manage::{End, Fleet, Managed, Reply, Shell};
+use lb_net::manage::{End, Fleet, Managed, Order, Reply, Shell};
 use proptest::prelude::*;
 
 type Payload = Option<SocketAddr>;
@@ -488,10 +490,36 @@ fn quit_and_kill_end_the_session_and_what_follows_is_not_done() {
 }
 
 #[test]
+fn what_is_ordered_while_groups_are_changed_stays_ordered() {
+    let desk = Desk::new("127.0.0.1:1 127.0.0.1:2");
+    let alpha = BackendId::new("127.0.0.1:1", 0);
+    thread::scope(|scope| {
+        let (ordered, orders) = mpsc::channel();
+        let fleet = &desk.fleet;
+        let mut edit = |config: &mut Config| {
+            let ordered = ordered.clone();
+            scope.spawn(move || {
+                fleet.order(alpha, Order::Status(Status::Disabled)).unwrap();
+                fleet.order(alpha, Order::Limit(Some(5))).unwrap();
+                // Nobody waits any more for one that had to wait itself.
+                let _ = ordered.send(());
+            });
+            // An order that does not wait for the change has been carried out by then.
+            let _ = orders.recv_timeout(Duration::from_millis(200));
+            config.groups[0].backends.pop();
+            Ok(())
+        };
+        desk.fleet.change(None, &mut edit).unwrap();
+    });
+    let alpha = &desk.balancer.stats().backends[0];
+    assert_eq!((alpha.status, alpha.limit), (Status::Disabled, Some(5)));
+}
+
+#[test]
 fn two_that_create_at_once_both_do() {
     let desk = Desk::new("127.0.0.1:1");
     let fleet = &desk.fleet;
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for part in 0..4_u16 {
             scope.spawn(move || {
                 for port in 0..8 {

@@ -6,6 +6,7 @@
 mod events;
 mod limit;
 mod line;
+mod output;
 mod sink;
 mod syslog;
 

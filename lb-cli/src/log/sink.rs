@@ -2,18 +2,15 @@
 
 use std::{
     io::{self, IsTerminal as _},
-    os::fd::AsFd as _,
     time::{Duration, SystemTime},
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    fs::fstat,
-};
+use rustix::fs::fstat;
 
 use super::{
     Entry, Level,
     line::{Format, Style, line},
+    output::{Output, Taken},
     syslog::Syslog,
 };
 
@@ -71,8 +68,11 @@ enum Kind {
 #[derive(Debug)]
 struct Stderr {
     kind: Kind,
+    output: Output,
     /// Lines that found no room since the last one that did.
     lost: u64,
+    /// The last line found room for its begin only.
+    torn: bool,
 }
 
 impl Stderr {
@@ -82,24 +82,28 @@ impl Stderr {
             _ if is_journal() => Kind::Journal,
             _ => Kind::Other,
         };
-        Self { kind, lost: 0 }
+        Self { kind, output: Output::stderr(), lost: 0, torn: false }
     }
 
     fn write(&mut self, format: Format, entry: &Entry, now: SystemTime) {
-        if !has_room(if entry.is_answer { PATIENCE } else { Duration::ZERO }) {
+        let patience = if entry.is_answer { PATIENCE } else { Duration::ZERO };
+        if !self.output.has_room(patience) {
             self.lost += 1;
             return;
         }
-        let mut text = String::new();
+        let mut text = if self.torn { "\n".to_owned() } else { String::new() };
         if self.lost > 0 {
             let lines = if self.lost == 1 { "1 line was".to_owned() } else { format!("{} lines were", self.lost) };
             let message = format!("{lines} lost, because nobody has read those before");
             let lost = Entry::new(Level::Warning, "log-lost", message).with("lines", self.lost);
-            text = self.text(format, &lost, now);
-            self.lost = 0;
+            text += &self.text(format, &lost, now);
         }
         text += &self.text(format, entry, now);
-        put(&text);
+        match self.output.put(&text, patience) {
+            Taken::All => (self.lost, self.torn) = (0, false),
+            Taken::Part => (self.lost, self.torn) = (self.lost + 1, true),
+            Taken::Nothing => self.lost += 1,
+        }
     }
 
     fn text(&self, format: Format, entry: &Entry, now: SystemTime) -> String {
@@ -110,22 +114,6 @@ impl Stderr {
             _ => format!("{}\n", line(format, Style::Plain, entry, now)),
         }
     }
-}
-
-/// In one call: lines of others stay whole. That nobody reads any more is no reason to fail.
-fn put(text: &str) {
-    let _ = rustix::io::write(io::stderr(), text.as_bytes());
-}
-
-/// Whether a line would be taken at once: of a pipe, a terminal or a socket the system says so only then. It is asked
-/// rather than told not to wait, because stderr is shared with whoever started us, who would not wait either.
-fn has_room(patience: Duration) -> bool {
-    let stderr = io::stderr();
-    let stderr = stderr.as_fd();
-    let Ok(patience) = Timespec::try_from(patience) else { return false };
-    let mut asked = [PollFd::from_borrowed_fd(stderr, PollFlags::OUT)];
-    // An error is one of writing, too, and ends there.
-    poll(&mut asked, Some(&patience)).map_or(true, |ready| ready > 0)
 }
 
 fn is_journal() -> bool {

@@ -137,7 +137,12 @@ impl Running {
 
     /// `lb` with these arguments, whatever it does.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut child = command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(command(args).stdout(Stdio::null()))
+    }
+
+    /// This command, whose lines are those of stderr.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let lines = lines(child.stderr.take().unwrap());
         Self { child, lines }
     }
@@ -314,6 +319,16 @@ impl Session {
         self.stream.get_mut().write_all(b"still there?\n").is_ok()
             && self.stream.read_line(&mut line).is_ok()
             && line == "still there?\n"
+    }
+
+    /// Whether so many bytes that we send come back.
+    pub(crate) fn moves(&mut self, count: usize) -> bool {
+        let mut writer = self.stream.get_ref().try_clone().unwrap();
+        thread::scope(|scope| {
+            let sent = scope.spawn(move || writer.write_all(&vec![b'x'; count]).is_ok());
+            let came = self.stream.read_exact(&mut vec![0; count]).is_ok();
+            sent.join().unwrap() && came
+        })
     }
 
     /// Waits for the end from the other side, in order or not.

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use lb_core::{
@@ -134,7 +134,8 @@ pub struct Managed<T> {
     selector: SelectorKind,
     monitor: Option<Monitor>,
     kill: Box<dyn Fn() + Send + Sync>,
-    /// Held from reading the configuration until the changed one is in force.
+    /// Held from reading the configuration until the changed one is in force, and by orders: one that came between the
+    /// two would be undone.
     changing: Mutex<()>,
 }
 
@@ -215,9 +216,23 @@ impl<T: Send + Sync> Managed<T> {
             ];
             for order in orders.into_iter().flatten() {
                 // Who is gone needs no order.
-                let _ = Fleet::order(self, id, order);
+                let _ = self.carry_out(id, order);
             }
         }
+    }
+
+    fn carry_out(&self, backend: BackendId, order: Order) -> Result<(), UnknownBackend> {
+        match order {
+            Order::Enable => self.balancer.enable(backend, now()),
+            Order::Status(status) => self.balancer.set_status(backend, status, now()),
+            Order::Weight(weight) => self.balancer.set_weight(backend, weight, now()),
+            Order::Limit(limit) => self.balancer.set_limit(backend, limit, now()),
+            Order::ResetCounters => self.balancer.reset_counters(backend),
+        }
+    }
+
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -237,20 +252,15 @@ impl<T: Send + Sync> Fleet for Managed<T> {
     }
 
     fn order(&self, backend: BackendId, order: Order) -> Result<(), UnknownBackend> {
-        match order {
-            Order::Enable => self.balancer.enable(backend, now()),
-            Order::Status(status) => self.balancer.set_status(backend, status, now()),
-            Order::Weight(weight) => self.balancer.set_weight(backend, weight, now()),
-            Order::Limit(limit) => self.balancer.set_limit(backend, limit, now()),
-            Order::ResetCounters => self.balancer.reset_counters(backend),
-        }
+        let _alone = self.alone();
+        self.carry_out(backend, order)
     }
 
     fn change(&self, newcomer: Option<&BackendConfig>, edit: &mut Edit<'_>) -> Result<(), ChangeError> {
         // Before the lock, because it may take long.
         let payload = newcomer.map(|newcomer| (self.resolve)(newcomer)).transpose().map_err(ChangeError::Address)?;
         let mut named = newcomer.map(|newcomer| &newcomer.name).zip(payload);
-        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.alone();
         let mut config = self.balancer.config();
         edit(&mut config).map_err(ChangeError::Refused)?;
         self.balancer.update(config.clone(), now(), |backend| {
