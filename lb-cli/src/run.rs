@@ -42,6 +42,8 @@ pub(crate) fn run(args: &Balance, starter: Option<Starter>, tell: &Tell) -> Resu
         control::hand_over(&socket, user)?;
         user.assume()?;
     }
+    // The commands of checks get nothing that is not theirs. Without /proc they may.
+    let _ = lb_net::sys::close_descriptors_on_exec();
     note_idle_options(args, &tell.log);
     let mut rng = SmallRng::seed_from_u64(RandomSeed::new().0);
     let balancer = balancer(&mut plan, &mut rng);

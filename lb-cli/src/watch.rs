@@ -69,6 +69,10 @@ impl Observer for Watch {
         self.log.write(&entry.with("client", client.to_string()).with("reason", reason.to_string()));
     }
 
+    fn follows(&self, _: SocketAddr, _: &str) -> bool {
+        self.traces || !self.idle_timeout.is_zero()
+    }
+
     fn ended(&self, client: SocketAddr, backend: &str, relayed: &Relayed, lasted: Duration) {
         if relayed.end == End::IdleTimeout {
             // balance's words.

@@ -34,12 +34,12 @@ fn a_wrong_value_is_named_with_its_option() {
     };
     for value in ["abc", "0", "-1", "", "inf", "nan", "1s", "1\t2"] {
         let typed = value.replace('\t', r"\t");
-        let line = format!("-t '{typed}': not a number of seconds above 0; see lb --help");
+        let line = format!("-t '{typed}': not a number of seconds above 0, up to 3153600000; see lb --help");
         says(&["-t", value, "9000", "a"], 64, &line);
     }
-    seconds("-T", "-1", "not a number of seconds, 0 or more");
-    seconds("-T", "x", "not a number of seconds, 0 or more");
-    seconds("--grace", "-0.5", "not a number of seconds, 0 or more");
+    seconds("-T", "-1", "not a number of seconds from 0 to 3153600000");
+    seconds("-T", "x", "not a number of seconds from 0 to 3153600000");
+    seconds("--grace", "-0.5", "not a number of seconds from 0 to 3153600000");
     for value in ["x", "0", "-5", "1.5"] {
         seconds("--race", value, "not a number of milliseconds from 1 to 4294967295, and not 'off'");
     }
@@ -182,7 +182,11 @@ fn a_demo_has_its_own_options() {
         let why = "not a port from 1 to 65535, nor 0 for any free one";
         says(&["demo", "--port", port], 64, &format!("--port '{port}': {why}; see lb demo --help"));
     }
-    says(&["demo", "--seconds", "0"], 64, "--seconds '0': not a number of seconds above 0; see lb demo --help");
+    says(
+        &["demo", "--seconds", "0"],
+        64,
+        "--seconds '0': not a number of seconds above 0, up to 3153600000; see lb demo --help",
+    );
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn what_fails_is_said_and_nothing_is_left_behind() {
     let (taken, port) = (running.front.ip().to_string(), PORT.to_string());
     for (options, words, status, part) in [
         (&["-z"][..], &[][..], 64, "lb: unknown option '-z'; see lb --help\n"),
-        (&["-t", "0"], &[], 64, "lb: -t '0': not a number of seconds above 0; see lb --help\n"),
+        (&["-t", "0"], &[], 64, "lb: -t '0': not a number of seconds above 0, up to 3153600000; see lb --help\n"),
         (&[], &["!", "a"], 69, "lb: group 0 is empty: name a backend before '!'\n"),
         (&[], &["127.0.0.1:99999"], 65, "lb: 127.0.0.1:99999: port '99999' is neither"),
         (&[], &["nowhere.invalid"], 65, "lb: nowhere.invalid: unknown host 'nowhere.invalid': "),

@@ -29,6 +29,8 @@ struct Notes {
     told: Mutex<Vec<String>>,
     clients: Mutex<Vec<SocketAddr>>,
     listens: bool,
+    /// Ends are none of its business.
+    looks_away: bool,
     heard: Arc<Mutex<[Vec<u8>; 2]>>,
 }
 
@@ -66,6 +68,10 @@ impl Observer for Notes {
 
     fn no_backend(&self, client: SocketAddr, reason: NoConnection) {
         self.note(client, format!("no backend: {reason}"));
+    }
+
+    fn follows(&self, _: SocketAddr, _: &str) -> bool {
+        !self.looks_away
     }
 
     fn ended(&self, client: SocketAddr, backend: &str, relayed: &Relayed, lasted: Duration) {
@@ -114,6 +120,18 @@ async fn a_session_is_told_of_from_its_accept_to_its_end() {
     assert_eq!(notes.told(), expected);
     let address = client.local_addr().unwrap();
     assert!(notes.clients.lock().unwrap().iter().all(|client| *client == address));
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_followed_ends_untold() {
+    let (b, notes) = (Stub::new(Manner::Named(b'B')), Arc::new(Notes { looks_away: true, ..Notes::default() }));
+    let front = observed(&b.address.to_string(), Settings::default(), &notes);
+    let mut client = TcpStream::connect(front.address).await.unwrap();
+    client.shutdown().await.unwrap();
+    soon(client.read_to_end(&mut Vec::new())).await.unwrap();
+    front.idle().await;
+    let expected = ["accepted".to_owned(), format!("attempt {}", b.address), format!("connected {}", b.address)];
+    assert_eq!(notes.told(), expected);
 }
 
 #[tokio::test]

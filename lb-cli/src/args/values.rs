@@ -67,11 +67,11 @@ pub(super) fn seconds(word: &str) -> Result<Duration, &'static str> {
     let time = |seconds| {
         if seconds > 0.0 { Duration::from_secs_f64(seconds).max(Duration::from_millis(1)) } else { Duration::ZERO }
     };
-    known.map(time).ok_or("not a number of seconds, 0 or more")
+    known.map(time).ok_or("not a number of seconds from 0 to 3153600000")
 }
 
 pub(super) fn positive_seconds(word: &str) -> Result<Duration, &'static str> {
-    seconds(word).ok().filter(|time| !time.is_zero()).ok_or("not a number of seconds above 0")
+    seconds(word).ok().filter(|time| !time.is_zero()).ok_or("not a number of seconds above 0, up to 3153600000")
 }
 
 /// Absolute from here on: the working directory changes when lb goes to the background.

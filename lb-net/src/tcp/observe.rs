@@ -44,7 +44,12 @@ pub trait Observer: Send + Sync {
     /// The client was closed because there is no connection for it.
     fn no_backend(&self, client: SocketAddr, reason: NoConnection) {}
 
-    /// A session has ended, so long after its connect. Those that a stop cuts are not told of.
+    /// Whether to tell how this session ends: remembering that costs each one a little time and memory.
+    fn follows(&self, client: SocketAddr, backend: &str) -> bool {
+        true
+    }
+
+    /// A session that was followed has ended, so long after its connect. Those that a stop cuts are not told of.
     fn ended(&self, client: SocketAddr, backend: &str, relayed: &Relayed, lasted: Duration) {}
 
     /// Someone who listens in on this session (balance's `-p`). Without one it moves bytes in the cheapest way.

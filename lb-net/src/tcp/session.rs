@@ -102,7 +102,8 @@ impl<T> Relaying<T> {
         if let Some(tap) = inner.observer.as_ref().and_then(|observer| observer.tap(client, lease.name())) {
             relay = relay.with_tap(tap);
         }
-        let observed = inner.observer.as_ref().map(|observer| {
+        let follower = inner.observer.as_ref().filter(|observer| observer.follows(client, lease.name()));
+        let observed = follower.map(|observer| {
             let (observer, began) = (Arc::clone(observer), Instant::now());
             Box::new(Observed { observer, client, began })
         });
