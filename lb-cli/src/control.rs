@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lb_core::{BackendConfig, Balancer};
+use lb_core::{BackendConfig, Balancer, SelectorKind};
 use lb_net::{
     connect::Addresses as _,
     manage::{self, ControlSocket, Fleet, Managed, Settings},
@@ -18,13 +18,12 @@ use rustix::{
     net::{AddressFamily, SocketType, bind, socket, sockopt},
     process::{Signal, getpid, kill_process},
 };
-use tokio::{sync::Notify, time::sleep};
+use tokio::{sync::watch, time::sleep};
 
 use crate::{
-    args::Balance,
     failure::{Failure, Status},
     log::{Entry, Level, Log},
-    plan::{self, endpoint},
+    plan::endpoint,
     user::Identity,
 };
 
@@ -37,8 +36,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// The backends as control sessions see them, and what lets a monitor pause.
 pub(crate) fn fleet(
     balancer: &Arc<Balancer<Endpoint>>,
-    args: &Balance,
     port: u16,
+    selector: SelectorKind,
+    hash_failover: bool,
     monitor: Option<Switch>,
 ) -> Arc<dyn Fleet> {
     let resolve = move |backend: &BackendConfig| endpoint(backend, port).map_err(|error| error.to_string());
@@ -48,7 +48,7 @@ pub(crate) fn fleet(
         let _ = kill_process(getpid(), Signal::TERM);
     };
     let fleet = Managed::new(Arc::clone(balancer), resolve, unresolved, |endpoint: &Endpoint| endpoint.address(0));
-    let fleet = fleet.with_hash_failover(args.hash_failover).with_selector(plan::selector(args)).with_kill(kill);
+    let fleet = fleet.with_hash_failover(hash_failover).with_selector(selector).with_kill(kill);
     Arc::new(match monitor {
         Some(switch) => {
             let seen = switch.clone();
@@ -62,11 +62,15 @@ pub(crate) fn fleet(
 pub(crate) async fn serve(
     socket: ControlSocket,
     fleet: Arc<dyn Fleet>,
-    begun: Arc<Notify>,
+    mut begun: watch::Receiver<bool>,
     address: Option<SocketAddr>,
     log: Log,
 ) {
-    let served = manage::serve(socket, fleet, Settings::default(), begun.notified(), closed(address));
+    let stopping = async move {
+        // An error is the end of the sender: a stop as well.
+        let _ = begun.wait_for(|begun| *begun).await;
+    };
+    let served = manage::serve(socket, fleet, Settings::default(), stopping, closed(address));
     if let Err(error) = served.await {
         log.write(&Entry::new(Level::Error, "control-failed", format!("cannot be controlled: {error}")));
     }

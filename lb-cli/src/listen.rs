@@ -5,7 +5,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
 };
 
-use lb_net::listener::{BindError, bind};
+use lb_net::{
+    config::Listen,
+    listener::{BindError, bind},
+};
 
 use crate::{
     args::{Balance, address},
@@ -30,6 +33,18 @@ impl Place {
                 Self::At(SocketAddr::new(address(word, args.ipv6).map_err(|failure| failure.about("-b"))?, port))
             }
             None => Self::Everywhere { port, ipv6: args.ipv6 },
+        })
+    }
+
+    /// What a configuration file says.
+    pub(crate) fn of(listen: &Listen) -> Result<Self, Failure> {
+        let port = listen.port();
+        Ok(match listen.host() {
+            Some(host) => {
+                let ip = address(host, false).map_err(|failure| failure.about(&listen.to_string()))?;
+                Self::At(SocketAddr::new(ip, port))
+            }
+            None => Self::Everywhere { port, ipv6: false },
         })
     }
 

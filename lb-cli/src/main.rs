@@ -9,6 +9,7 @@ mod dump;
 mod dumper;
 mod environment;
 mod failure;
+mod file;
 mod generate;
 mod listen;
 mod log;
@@ -16,6 +17,7 @@ mod notify;
 mod plan;
 mod print_config;
 mod run;
+mod run_file;
 mod serve;
 mod signals;
 mod target;
@@ -28,7 +30,7 @@ use std::{
     process::ExitCode,
 };
 
-use args::{Balance, Command};
+use args::{Balance, Command, Run};
 use environment::Environment;
 use failure::{Failure, Status};
 use log::{Format, Log};
@@ -40,6 +42,9 @@ fn main() -> ExitCode {
     let stderr = Log::to_stderr(Format::Human);
     let done = match environment.and_then(|environment| Ok((environment, args::parse(std::env::args_os())?))) {
         Ok((environment, Command::Balance(balance))) => return begin(&balance, environment),
+        Ok((environment, Command::Run(run))) => return begin_file(&run, environment),
+        Ok((_, Command::Check(check))) => file::check(&check.file).and_then(|text| print(&text)),
+        Ok((_, Command::Schema)) => print(&lb_net::config::schema()),
         Ok((_, Command::Demo(demo))) => demo::run(&demo),
         Ok((_, Command::Print(text))) => print(&text),
         Ok((_, Command::Generate(page))) => print(&generate::page(page)),
@@ -65,6 +70,28 @@ fn begin(args: &Balance, environment: Environment) -> ExitCode {
         run::run(args, starter, &tell).map(|()| ExitCode::SUCCESS)
     };
     done.unwrap_or_else(|failure| failure.report(&log))
+}
+
+/// `lb run`: here, or in the background. A file that is wrong is one in both.
+fn begin_file(args: &Run, environment: Environment) -> ExitCode {
+    let Environment { notifier, starter } = environment;
+    let starter = starter.filter(|_| args.daemon);
+    // Until the file says where events go.
+    let first = if starter.is_some() { Log::to_syslog(Format::Human) } else { Log::to_stderr(Format::Human) };
+    if args.daemon && starter.is_none() {
+        return daemon::start(&notifier).unwrap_or_else(|failure| failure.report(&first));
+    }
+    let loaded = file::load(&args.config).and_then(|loaded| {
+        let log = run_file::log(&loaded.model, starter.is_some())?;
+        Ok((loaded, log))
+    });
+    match loaded {
+        Ok((loaded, log)) => {
+            let done = run_file::run(args, &loaded, starter, &log, notifier);
+            done.map_or_else(|failure| failure.report(&log), |()| ExitCode::SUCCESS)
+        }
+        Err(failure) => failure.report(&first),
+    }
 }
 
 /// `lb --help | head` is no failure, a full disk is.

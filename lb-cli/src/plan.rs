@@ -53,7 +53,7 @@ impl Plan {
         let endpoints =
             config.backends().map(|(_, _, backend)| known(backend, port, &args.words)).collect::<Result<_, _>>()?;
         let source = args.source.as_deref().map(source).transpose().map_err(|failure| failure.about("-B"))?;
-        let user = args.user.as_ref().map(Identity::find).transpose()?;
+        let user = args.user.as_ref().map(|user| Identity::find(user, "--user")).transpose()?;
         let control = Target::new(args)?.socket();
         Ok(Self { place: Place::new(args, port)?, port, config, endpoints, source, user, monitor, control })
     }
@@ -81,9 +81,13 @@ fn known(backend: &BackendConfig, default_port: u16, words: &[String]) -> Result
 /// An address to connect from; that it is one of this machine shows when it is bound to.
 fn source(word: &str) -> Result<IpAddr, Failure> {
     let address = address(word, false)?;
-    std::net::UdpSocket::bind((address, 0))
-        .map_err(|error| Failure::chain(Status::System, &error).about(word))
-        .map(|_| address)
+    usable_source(address, word).map(|()| address)
+}
+
+/// Whether it is an address of this machine.
+pub(crate) fn usable_source(address: IpAddr, word: &str) -> Result<(), Failure> {
+    let bound = std::net::UdpSocket::bind((address, 0));
+    bound.map_err(|error| Failure::chain(Status::System, &error).about(word)).map(|_| ())
 }
 
 fn configuration(args: &Balance, monitor: Option<&MonitorSpec>) -> Result<Config, Failure> {

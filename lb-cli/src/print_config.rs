@@ -6,6 +6,7 @@ use std::{
 };
 
 use lb_core::{SelectorKind, Status};
+use lb_net::config::quoted;
 
 use crate::{
     args::Balance,
@@ -108,33 +109,4 @@ fn or_never(duration: Duration) -> String {
 /// `1m 30s`
 fn time(duration: Duration) -> String {
     quoted(&humantime::format_duration(duration).to_string())
-}
-
-/// A basic string (TOML 1.0).
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for letter in text.chars() {
-        match letter {
-            '"' | '\\' => quoted.extend(['\\', letter]),
-            letter if letter.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(letter))),
-            letter => quoted.push(letter),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_string_is_read_as_it_was_written(text in any::<String>()) {
-            let read: toml::Table = format!("key = {}", quoted(&text)).parse().unwrap();
-            prop_assert_eq!(read["key"].as_str(), Some(text.as_str()));
-        }
-    }
 }

@@ -9,15 +9,15 @@ use crate::{
     dumper::Dumper,
     failure::{Failure, Status},
     log::{Entry, Level, Log},
-    plan::{Plan, settings},
-    serve::{Backends, Service},
+    plan::{Plan, selector, settings},
+    serve::{Backends, Front, RunningPool, Serving},
     target::Target,
     tell::Tell,
     user::Identity,
     watch::Watch,
 };
 use lb_core::{
-    Balancer, SelectorKind,
+    Balancer, Config, SelectorKind,
     rand::{Rng as _, SeedableRng as _, rngs::SmallRng},
 };
 use lb_net::{
@@ -25,6 +25,7 @@ use lb_net::{
     connect::Dialer,
     probe::{Answer, Finding, Monitor},
     resolve::Endpoint,
+    sys::Keepalive,
     tcp::AcceptProxy,
 };
 
@@ -32,7 +33,7 @@ use lb_net::{
 pub(crate) fn run(args: &Balance, starter: Option<Starter>, tell: &Tell) -> Result<(), Failure> {
     tell.log.hear_panics();
     let mut plan = Plan::new(args)?;
-    plan.user.as_ref().map_or(Ok(()), |_| Identity::allowed())?;
+    plan.user.as_ref().map_or(Ok(()), |_| Identity::allowed("--user"))?;
     // Before the port, because it knows who has it.
     let socket = Target::new(args)?.claim()?;
     let listeners = listen(&plan, args)?;
@@ -49,28 +50,44 @@ pub(crate) fn run(args: &Balance, starter: Option<Starter>, tell: &Tell) -> Resu
     let balancer = balancer(&mut plan, &mut rng);
     let monitor = monitor(&plan, args, &tell.log, &mut rng);
     let switch = monitor.as_ref().map(Monitor::switch);
-    let service = Service {
+    let front = Front {
         proxy: proxy(&balancer, &plan, args, &tell.log)?,
+        address: listeners.first().and_then(|listener| listener.local_addr().ok()),
         listeners,
-        fleet: control::fleet(&balancer, args, plan.port, switch),
         socket,
-        monitor,
-        balancer,
+        fleet: control::fleet(&balancer, plan.port, selector(args), args.hash_failover, switch),
+        log: tell.log.clone(),
     };
-    service.serve(args, starter, tell)
+    let serving = Serving {
+        pools: vec![RunningPool { balancer, monitor, log: tell.log.clone() }],
+        fronts: vec![front],
+        grace: args.grace,
+        resolve_every: Some(args.resolve_every).filter(|every| !every.is_zero()),
+        leaves_terminal: starter.is_some(),
+    };
+    serving.serve(starter, tell)
 }
 
 fn listen(plan: &Plan, args: &Balance) -> Result<Vec<TcpListener>, Failure> {
     let listeners = plan.place.listen(args.worker_count())?;
-    if let Some(keepalive) = args.client_keepalive {
-        let set = listeners.iter().try_for_each(|listener| keepalive.set(listener));
-        set.map_err(|error| Failure::chain(Status::System, &error).about("-k"))?;
-    }
+    keep_alive(&listeners, args.client_keepalive, "-k")?;
     Ok(listeners)
 }
 
+/// What these listeners accept is asked in this rhythm whether it is there.
+pub(crate) fn keep_alive(listeners: &[TcpListener], keepalive: Option<Keepalive>, place: &str) -> Result<(), Failure> {
+    let set = |keepalive: Keepalive| listeners.iter().try_for_each(|listener| keepalive.set(listener));
+    keepalive.map_or(Ok(()), set).map_err(|error| Failure::chain(Status::System, &error).about(place))
+}
+
 fn balancer(plan: &mut Plan, rng: &mut SmallRng) -> Arc<Backends> {
-    let (config, mut endpoints) = (std::mem::take(&mut plan.config), std::mem::take(&mut plan.endpoints).into_iter());
+    let (config, endpoints) = (std::mem::take(&mut plan.config), std::mem::take(&mut plan.endpoints));
+    balancing(config, endpoints, rng)
+}
+
+/// These backends, each at its endpoint, in order.
+pub(crate) fn balancing(config: Config, endpoints: Vec<Endpoint>, rng: &mut SmallRng) -> Arc<Backends> {
+    let mut endpoints = endpoints.into_iter();
     // There is one for each; without it a backend would have no address and be passed over.
     let make = |_: &_| endpoints.next().unwrap_or_else(|| Endpoint::with_addresses("", 0, Vec::new()));
     Arc::new(Balancer::new(config, Instant::now(), rng, make))
@@ -92,7 +109,12 @@ fn proxy(balancer: &Arc<Backends>, plan: &Plan, args: &Balance, log: &Log) -> Re
 
 fn monitor(plan: &Plan, args: &Balance, log: &Log, rng: &mut SmallRng) -> Option<Monitor> {
     let monitor = Monitor::new(plan.monitor.as_ref()?, args.connect_timeout, plan.source);
-    let (log, traces) = (log.clone(), args.trace);
+    Some(told(monitor, log, args.trace, rng))
+}
+
+/// A monitor of whose findings the log hears.
+pub(crate) fn told(monitor: Monitor, log: &Log, traces: bool, rng: &mut SmallRng) -> Monitor {
+    let log = log.clone();
     let told = move |found: &Finding| {
         let line = |verb| format!("{}: {verb}: {}", found.backend, found.reason);
         if matches!(found.answer, Answer::Inconclusive(_)) {
@@ -102,7 +124,7 @@ fn monitor(plan: &Plan, args: &Balance, log: &Log, rng: &mut SmallRng) -> Option
             log.write(&Entry::new(Level::Debug, "checked", line("checked")));
         }
     };
-    Some(monitor.with_seed(rng.next_u64()).with_trace(told))
+    monitor.with_seed(rng.next_u64()).with_trace(told)
 }
 
 /// An option that changes nothing here, or less than one may think, is said to do so.

@@ -15,7 +15,6 @@ use lb_net::{
     manage::{ControlSocket, Fleet},
     probe::Monitor,
     resolve::{Endpoint, Refresher},
-    tcp::Served,
 };
 use tokio::{
     runtime::{self, Runtime},
@@ -24,7 +23,6 @@ use tokio::{
 };
 
 use crate::{
-    args::Balance,
     control,
     daemon::Starter,
     failure::{Failure, Status},
@@ -36,49 +34,85 @@ use crate::{
 /// What a backend is to the proxy: a name and its addresses.
 pub(crate) type Backends = Balancer<Endpoint>;
 
-/// Everything that serves: nothing of it can fail for what a user has said.
-pub(crate) struct Service {
+/// Backends and what looks after them.
+pub(crate) struct RunningPool {
     pub(crate) balancer: Arc<Backends>,
+    pub(crate) monitor: Option<Monitor>,
+    pub(crate) log: Log,
+}
+
+/// One address that clients come to.
+pub(crate) struct Front {
     pub(crate) proxy: TcpProxy<Endpoint>,
+    /// Where that is, as the system says.
+    pub(crate) address: Option<SocketAddr>,
     /// One for each worker.
     pub(crate) listeners: Vec<TcpListener>,
     pub(crate) socket: ControlSocket,
     pub(crate) fleet: Arc<dyn Fleet>,
-    pub(crate) monitor: Option<Monitor>,
+    pub(crate) log: Log,
 }
 
-impl Service {
+impl Front {
+    /// Says that it listens, and returns what it says.
+    fn ready(&self) -> String {
+        let backends = self.fleet.stats().backends;
+        let groups = backends.last().map_or(0, |last| last.group + 1);
+        let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+        let place = self.place();
+        let line =
+            format!("listening on {place}: {} in {}", plural(backends.len(), "backend"), plural(groups, "group"));
+        let entry = Entry::new(Level::Notice, "ready", line.as_str()).with("address", place);
+        let entry = entry.with("backends", backends.len()).with("groups", groups).with("pid", std::process::id());
+        self.log.write(&entry.with("version", env!("CARGO_PKG_VERSION")));
+        line
+    }
+
+    fn place(&self) -> String {
+        self.address.map_or_else(|| "nothing".to_owned(), |address| address.to_string())
+    }
+}
+
+/// Everything that serves: nothing of it can fail for what a user has said.
+pub(crate) struct Serving {
+    pub(crate) pools: Vec<RunningPool>,
+    pub(crate) fronts: Vec<Front>,
+    /// The longest time that a session may go on after a stop.
+    pub(crate) grace: Duration,
+    pub(crate) resolve_every: Option<Duration>,
+    /// Whether stderr is nobody's once it serves.
+    pub(crate) leaves_terminal: bool,
+}
+
+impl Serving {
     /// Starts the workers, and stays until a signal has stopped them.
-    pub(crate) fn serve(self, args: &Balance, starter: Option<Starter>, tell: &Tell) -> Result<(), Failure> {
+    pub(crate) fn serve(mut self, starter: Option<Starter>, tell: &Tell) -> Result<(), Failure> {
         let system = |error: io::Error| Failure::chain(Status::System, &error);
-        let address = self.listeners.first().and_then(|listener| listener.local_addr().ok());
         let runtime = single_threaded().map_err(system)?;
-        let refresher = refresher(args);
+        let refresher = Refresher::default().with_every(self.resolve_every.unwrap_or(Duration::MAX));
         // Before the first worker: a signal that comes early is not lost.
         let signals = {
             let _inside = runtime.enter();
             Signals::new(refresher.now()).map_err(system)?
         };
         // Before the first client: nothing that happens is missed.
-        let driver = drive(&self.balancer, refresher.now(), tell.log.clone());
+        let drivers: Vec<_> =
+            self.pools.iter().map(|pool| drive(&pool.balancer, refresher.now(), pool.log.clone())).collect();
         let (stop, stopped) = watch::channel(());
-        let start = |listener| worker(self.proxy.clone(), listener, stopped.clone());
-        let workers: Vec<_> = self.listeners.into_iter().map(start).collect::<io::Result<_>>().map_err(system)?;
+        let start = |share| worker(share, stopped.clone());
+        let workers: Vec<_> = self.shares().into_iter().map(start).collect::<io::Result<_>>().map_err(system)?;
         drop(stopped);
-        ready(address, &self.balancer, starter, tell)?;
+        self.ready(starter, tell)?;
+        let grace = self.grace;
         let stopped = runtime.block_on(async {
             // They end with it, and a monitor's commands with them.
             let mut beside = JoinSet::new();
-            beside.spawn(driver);
-            beside.spawn(refresh(refresher, Arc::clone(&self.balancer), tell.log.clone()));
-            if let Some(monitor) = self.monitor {
-                beside.spawn(monitor.run(self.balancer, Addresses::all_addresses));
-            }
+            drivers.into_iter().for_each(|driver| drop(beside.spawn(driver)));
             // Control ends before the sessions of clients do: the next instance wants the place.
-            let begun = Arc::new(Notify::new());
-            beside.spawn(control::serve(self.socket, self.fleet, Arc::clone(&begun), address, tell.log.clone()));
+            let (begun, begins) = watch::channel(false);
+            self.spawn(&mut beside, refresher, &begins, tell);
             tokio::select! {
-                stopped = signals.stopped(&stop, &begun, args.grace, tell) => stopped,
+                stopped = signals.stopped(&stop, &begun, grace, tell) => stopped,
                 never = tell.log.summaries() => match never {},
             }
         });
@@ -92,7 +126,60 @@ impl Service {
         drop(stop);
         finish(workers, &tell.log)
     }
+
+    /// What each worker serves.
+    fn shares(&mut self) -> Vec<Vec<Share>> {
+        let mut shares: Vec<Vec<Share>> = Vec::new();
+        for front in &mut self.fronts {
+            for (at, listener) in std::mem::take(&mut front.listeners).into_iter().enumerate() {
+                if shares.len() <= at {
+                    shares.push(Vec::new());
+                }
+                shares[at].push((front.proxy.clone(), listener));
+            }
+        }
+        shares
+    }
+
+    /// Begins what runs beside the workers.
+    fn spawn(self, beside: &mut JoinSet<()>, refresher: Refresher, begins: &watch::Receiver<bool>, tell: &Tell) {
+        let balancers = self.pools.iter().map(|pool| Arc::clone(&pool.balancer)).collect();
+        beside.spawn(refresh(refresher, balancers, tell.log.clone()));
+        for RunningPool { balancer, monitor, .. } in self.pools {
+            if let Some(monitor) = monitor {
+                beside.spawn(monitor.run(balancer, Addresses::all_addresses));
+            }
+        }
+        for Front { socket, fleet, address, log, .. } in self.fronts {
+            beside.spawn(control::serve(socket, fleet, begins.clone(), address, log));
+        }
+    }
 }
+
+impl Serving {
+    /// Says so to all who want to know.
+    fn ready(&self, starter: Option<Starter>, tell: &Tell) -> Result<(), Failure> {
+        let lines: Vec<String> = self.fronts.iter().map(Front::ready).collect();
+        let line = match &lines[..] {
+            [line] => line.clone(),
+            _ => format!("listening on {}", self.fronts.iter().map(Front::place).collect::<Vec<_>>().join(", ")),
+        };
+        match starter {
+            Some(starter) => {
+                let failed = |error| Failure::chain(Status::System, &error).about("cannot go to the background");
+                starter.ready(&line).map_err(failed)?;
+            }
+            None => tell.notifier.ready(&line),
+        }
+        if self.leaves_terminal {
+            tell.log.leave_terminal();
+        }
+        Ok(())
+    }
+}
+
+/// A listener, and who serves it.
+type Share = (TcpProxy<Endpoint>, TcpListener);
 
 /// Puts changes into force and logs them; a backend that was added may have a name to ask for.
 fn drive(balancer: &Arc<Backends>, named: Arc<Notify>, log: Log) -> impl Future<Output = ()> + Send + use<> {
@@ -104,76 +191,63 @@ fn drive(balancer: &Arc<Backends>, named: Arc<Notify>, log: Log) -> impl Future<
     })
 }
 
-/// Asks for names again, in time and at HUP.
-fn refresher(args: &Balance) -> Refresher {
-    let every = Some(args.resolve_every).filter(|every| !every.is_zero());
-    Refresher::default().with_every(every.unwrap_or(Duration::MAX))
-}
-
-async fn refresh(refresher: Refresher, balancer: Arc<Backends>, log: Log) {
+async fn refresh(refresher: Refresher, balancers: Vec<Arc<Backends>>, log: Log) {
     let endpoints = move || {
         let mut all = Vec::new();
-        balancer.for_each(|_, endpoint| all.push(endpoint.clone()));
+        balancers.iter().for_each(|balancer| balancer.for_each(|_, endpoint| all.push(endpoint.clone())));
         all
     };
     refresher.run(endpoints, move |news| log.write(&Entry::from(&news))).await;
-}
-
-/// Says so to all who want to know.
-fn ready(
-    address: Option<SocketAddr>,
-    balancer: &Backends,
-    starter: Option<Starter>,
-    tell: &Tell,
-) -> Result<(), Failure> {
-    let backends = balancer.stats().backends;
-    let groups = backends.last().map_or(0, |last| last.group + 1);
-    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-    let place = address.map_or_else(|| "nothing".to_owned(), |address| address.to_string());
-    let line = format!("listening on {place}: {} in {}", plural(backends.len(), "backend"), plural(groups, "group"));
-    let entry = Entry::new(Level::Notice, "ready", line.as_str()).with("address", place);
-    let entry = entry.with("backends", backends.len()).with("groups", groups).with("pid", std::process::id());
-    tell.log.write(&entry.with("version", env!("CARGO_PKG_VERSION")));
-    match starter {
-        Some(starter) => {
-            let failed = |error| Failure::chain(Status::System, &error).about("cannot go to the background");
-            starter.ready(&line).map_err(failed)?;
-            tell.log.leave_terminal();
-        }
-        None => tell.notifier.ready(&line),
-    }
-    Ok(())
 }
 
 pub(crate) fn single_threaded() -> io::Result<Runtime> {
     runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// A thread with a runtime and a listener of its own: a connection lives and dies where it was accepted.
-fn worker(
-    proxy: TcpProxy<Endpoint>,
-    listener: TcpListener,
-    mut stopped: watch::Receiver<()>,
-) -> io::Result<JoinHandle<io::Result<Served>>> {
+/// A thread with a runtime and listeners of its own: a connection lives and dies where it was accepted.
+fn worker(share: Vec<Share>, stopped: watch::Receiver<()>) -> io::Result<JoinHandle<io::Result<usize>>> {
     let (runtime, working) = (single_threaded()?, stopped.clone());
     std::thread::Builder::new().name("lb-worker".to_owned()).spawn(move || {
-        let served = runtime.block_on(proxy.serve(listener, async move {
-            // An error is the end of the sender: a stop as well.
-            let _ = stopped.changed().await;
-        }));
+        let cut = runtime.block_on(serve_all(share, &stopped));
         // Until its sessions have ended: that no receiver is left is how the main thread learns that all workers have.
         drop(working);
-        served
+        cut
     })
 }
 
+/// Serves each of them until it is to stop; how many sessions had to be cut.
+async fn serve_all(mut share: Vec<Share>, stopped: &watch::Receiver<()>) -> io::Result<usize> {
+    let serve = |(proxy, listener): Share| {
+        let mut stopped = stopped.clone();
+        async move {
+            let stop = async move {
+                // An error is the end of the sender: a stop as well.
+                let _ = stopped.changed().await;
+            };
+            proxy.serve(listener, stop).await.map(|served| served.cut)
+        }
+    };
+    // The last one without a task of its own: most often there is one only.
+    let last = share.pop().map(serve);
+    let mut others: JoinSet<io::Result<usize>> = share.into_iter().map(serve).collect();
+    let mut cut = match last {
+        Some(last) => last.await,
+        None => Ok(0),
+    };
+    while let Some(other) = others.join_next().await {
+        let more = other.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        cut = cut.and_then(|cut| Ok(cut + more?));
+    }
+    cut
+}
+
 /// Waits for the workers. One that failed makes `lb` fail once the others have ended.
-fn finish(workers: Vec<JoinHandle<io::Result<Served>>>, log: &Log) -> Result<(), Failure> {
+fn finish(workers: Vec<JoinHandle<io::Result<usize>>>, log: &Log) -> Result<(), Failure> {
     let mut cut = 0;
     let mut failure = None;
     for worker in workers {
         match worker.join() {
-            Ok(Ok(served)) => cut += served.cut,
+            Ok(Ok(more)) => cut += more,
             Ok(Err(error)) => failure = Some(Failure::chain(Status::System, &error)),
             Err(_) => failure = Some(Failure::new(Status::System, "a worker has panicked")),
         }

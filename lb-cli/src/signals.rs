@@ -59,7 +59,7 @@ impl Signals {
     pub(crate) async fn stopped(
         mut self,
         stop: &watch::Sender<()>,
-        begun: &Notify,
+        begun: &watch::Sender<bool>,
         grace: Duration,
         tell: &Tell,
     ) -> Stopped {
@@ -72,7 +72,7 @@ impl Signals {
         tell.notifier.stopping(&line);
         tell.log.write(&Entry::new(Level::Notice, "stopping", line).with("grace_seconds", grace.as_secs_f64()));
         let _ = stop.send(());
-        begun.notify_one();
+        begun.send_replace(true);
         tokio::select! {
             () = self.next() => Stopped::AtOnce,
             () = stop.closed() => Stopped::InOrder,

@@ -1,8 +1,9 @@
 //! Which running `lb` a command line is about.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lb_net::{
+    config::Listen,
     manage::{Client, ConnectError, ControlSocket, Place, PlaceError},
     resolve,
 };
@@ -26,6 +27,15 @@ impl Target {
     pub(crate) fn new(args: &Balance) -> Result<Self, Failure> {
         let port = resolve::port(&args.port).map_err(|error| Failure::chain(Status::Usage, &error))?;
         let place = Place::new(args.control_dir.as_deref(), port, args.bind.as_deref());
+        Ok(Self { place: place.map_err(|error| misplaced(&error))? })
+    }
+
+    /// The one that listens there, in this directory of control sockets or the usual one.
+    ///
+    /// # Errors
+    /// When the directory has no path.
+    pub(crate) fn at(listen: &Listen, directory: Option<&Path>) -> Result<Self, Failure> {
+        let place = Place::new(directory, listen.port(), listen.host());
         Ok(Self { place: place.map_err(|error| misplaced(&error))? })
     }
 

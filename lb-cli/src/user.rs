@@ -7,15 +7,16 @@ use nix::{
     unistd::{Gid, Group, Uid, User, getgroups, getresgid, getresuid, initgroups, setgid, setgroups, setuid},
 };
 
-use crate::{
-    args::UserName,
-    failure::{Failure, Status},
-};
+use lb_net::config::UserName;
+
+use crate::failure::{Failure, Status};
 
 /// Somebody that this system knows.
 #[derive(Debug)]
 pub(crate) struct Identity {
     written: UserName,
+    /// Where it was written: `--user`.
+    place: &'static str,
     user: Uid,
     group: Gid,
     /// For the groups that the system lists under it; a number without a name has none.
@@ -27,23 +28,22 @@ impl Identity {
     ///
     /// # Errors
     /// When somebody is unknown.
-    pub(crate) fn find(written: &UserName) -> Result<Self, Failure> {
-        let about = |line: String| Failure::new(Status::System, line).about("--user");
-        let asked = |error: Errno| Failure::chain(Status::System, &error).about("--user");
-        let known = find_user(&written.user).map_err(asked)?;
-        let user = known.as_ref().map(|user| user.uid).or_else(|| written.user.parse().ok().map(Uid::from_raw));
-        let user = user.ok_or_else(|| about(format!("unknown user '{}'", written.user)))?;
-        let group = match &written.group {
+    pub(crate) fn find(written: &UserName, place: &'static str) -> Result<Self, Failure> {
+        let about = |line: String| Failure::new(Status::System, line).about(place);
+        let asked = |error: Errno| Failure::chain(Status::System, &error).about(place);
+        let known = find_user(written.user()).map_err(asked)?;
+        let user = known.as_ref().map(|user| user.uid).or_else(|| written.user().parse().ok().map(Uid::from_raw));
+        let user = user.ok_or_else(|| about(format!("unknown user '{}'", written.user())))?;
+        let group = match written.group() {
             Some(group) => {
                 find_group(group).map_err(asked)?.ok_or_else(|| about(format!("unknown group '{group}'")))?
             }
-            None => known
-                .as_ref()
-                .map(|user| user.gid)
-                .ok_or_else(|| about(format!("user {} has no group of its own: name one, {0}:GROUP", written.user)))?,
+            None => known.as_ref().map(|user| user.gid).ok_or_else(|| {
+                about(format!("user {} has no group of its own: name one, {0}:GROUP", written.user()))
+            })?,
         };
         let name = known.and_then(|user| CString::new(user.name).ok());
-        Ok(Self { written: written.clone(), user, group, name })
+        Ok(Self { written: written.clone(), place, user, group, name })
     }
 
     /// The numbers of the user and its group.
@@ -55,12 +55,12 @@ impl Identity {
     ///
     /// # Errors
     /// When we are not root.
-    pub(crate) fn allowed() -> Result<(), Failure> {
+    pub(crate) fn allowed(place: &str) -> Result<(), Failure> {
         if Uid::effective().is_root() {
             return Ok(());
         }
-        let line = "only root can become another user: start lb as root, or leave --user out";
-        Err(Failure::new(Status::System, line).about("--user"))
+        let line = format!("only root can become another user: start lb as root, or leave {place} out");
+        Err(Failure::new(Status::System, line).about(place))
     }
 
     /// Becomes this user, with its groups and without any right of root, and makes sure that there is no way back. The
@@ -69,7 +69,8 @@ impl Identity {
     /// # Errors
     /// When the system refuses, or has not done it: then nobody may be served.
     pub(crate) fn assume(&self) -> Result<(), Failure> {
-        let failed = |error: Errno| Failure::chain(Status::System, &error).about(&format!("--user {}", self.written));
+        let failed =
+            |error: Errno| Failure::chain(Status::System, &error).about(&format!("{} {}", self.place, self.written));
         match &self.name {
             Some(name) => initgroups(name, self.group),
             None => setgroups(&[self.group]),
@@ -80,7 +81,7 @@ impl Identity {
         if self.is_assumed().map_err(failed)? {
             return Ok(());
         }
-        Err(Failure::new(Status::System, format!("--user {}: rights of root are left", self.written)))
+        Err(Failure::new(Status::System, format!("{} {}: rights of root are left", self.place, self.written)))
     }
 
     fn is_assumed(&self) -> Result<bool, Errno> {

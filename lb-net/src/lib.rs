@@ -10,12 +10,15 @@
 //! | `probe` | `probe`: active checks of backends |
 //! | `resolve` | `resolve`: host and service names to addresses, kept fresh |
 //! | `manage` | `manage`: balance's commands for a running balancer, over a unix socket |
+//! | `config` | `config`: the whole model of configuration as a value, read from TOML and written back |
 //! | `proxy-protocol` | `proxy_protocol`: who the client is, told by one proxy to the next; with `tcp`, both ways |
 //!
 //! Without features there are the pieces to build a transport from: [`listener`], [`connect`], [`relay`], [`drive`].
 
 #[cfg(feature = "tcp")]
 mod alarm;
+#[cfg(feature = "config")]
+pub mod config;
 pub mod connect;
 #[cfg(feature = "tcp")]
 mod drain;
@@ -31,6 +34,8 @@ pub mod proxy_protocol;
 pub mod relay;
 #[cfg(feature = "resolve")]
 pub mod resolve;
+#[cfg(feature = "probe")]
+mod spelling;
 pub mod sys;
 #[cfg(feature = "tcp")]
 pub mod tcp;

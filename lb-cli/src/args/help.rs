@@ -10,8 +10,14 @@ pub(super) const PROCESS: &str = "Process";
 pub(super) const LOGS: &str = "Logs";
 
 /// The ways to call it.
-pub(crate) const SYNOPSIS: [&str; 3] =
-    ["lb [options] PORT backend... [!|%]", "lb [-b ADDRESS] -i|-c COMMANDS PORT", "lb demo [options]"];
+pub(crate) const SYNOPSIS: [&str; 6] = [
+    "lb [options] PORT backend... [!|%]",
+    "lb [-b ADDRESS] -i|-c COMMANDS PORT",
+    "lb run [--config FILE] [--daemon]",
+    "lb check [FILE]",
+    "lb schema",
+    "lb demo [options]",
+];
 
 /// The words behind the port.
 pub(crate) const WORDS: &str = "\
@@ -39,7 +45,7 @@ pub(crate) const CHECKS: [(&str, &str); 12] = [
 ];
 
 /// Command lines and what they do.
-pub(crate) const EXAMPLES: [(&str, &str); 9] = [
+pub(crate) const EXAMPLES: [(&str, &str); 11] = [
     ("lb 80 alpha beta", "in turn: alpha beta alpha beta ..."),
     ("lb 80 alpha::256 ! beta::64 ! spare", "fill alpha, then beta, then spare"),
     ("lb 80 alpha beta gamma %", "each client has its own backend"),
@@ -48,13 +54,15 @@ pub(crate) const EXAMPLES: [(&str, &str); 9] = [
     ("lb -m connect:interval=5 80 alpha beta", "check both every 5 seconds"),
     ("lb -m http=/up:expect=UP 80 alpha beta", "ask the applications"),
     ("lb -c 'disable 0' 80", "no new connections for the first one"),
+    ("lb check lb.toml", "what is wrong with a configuration file"),
+    ("lb run --config lb.toml", "all of its services, in one process"),
     ("lb demo", "see it work, in one process"),
 ];
 
 /// What it ends with.
 pub(crate) const STATUSES: [(&str, &str); 6] = [
     ("0", "stopped as asked, or serving in the background"),
-    ("64", "usage"),
+    ("64", "usage, or what a configuration file says"),
     ("65", "a backend"),
     ("69", "the groups, monitoring, control"),
     ("70", "no lb to control"),
@@ -68,7 +76,8 @@ pub(crate) const SIGNALS: [(&str, &str); 2] = [
 ];
 
 /// What it leaves on or reads from the file system.
-pub(crate) const FILES: [(&str, &str); 3] = [
+pub(crate) const FILES: [(&str, &str); 4] = [
+    ("/etc/lb/lb.toml", "the configuration of lb run"),
     ("/run/lb/", "sockets for -i and -c, of root only; another user's are in lb/ of its runtime directory"),
     ("/dev/log", "where events go from the background"),
     ("/etc/services", "the names of ports"),
@@ -80,6 +89,31 @@ pub(crate) const ENVIRONMENT: [(&str, &str); 3] = [
     ("JOURNAL_STREAM", "names systemd's journal: lines to it begin with their priority and have no time"),
     ("XDG_RUNTIME_DIR", "the runtime directory of a user that is not root"),
 ];
+
+pub(super) const RUN: &str = "\
+The file names pools of backends and the services that clients come to; services that share a pool
+share its turns, limits and counts. A smallest one:
+  [pools.web]
+  groups = \"alpha::256 ! beta::64 ! spare\"
+  [services.www]
+  listen = 80
+  pool = \"web\"
+
+Nothing is started when the file is wrong: lb check says the same and starts nothing in any case.
+HUP asks for the addresses of host names again; the file is read at the start only.
+
+-i and -c know a service by where it listens, as ever: lb -c show 80, or lb -b 127.0.0.1 -c show 80
+for listen = \"127.0.0.1:80\"; an IPv6 address without its brackets. What is ordered there is ordered of
+the pool, and so of all services that share it. 'kill' stops all services.
+
+Exit status: 0 stopped as asked, or serving in the background, 64 usage or the file, 65 a backend,
+71 the system.";
+
+pub(super) const CHECK: &str = "\
+It says where each mistake stands, what was expected, and the nearest key that there is; then, as
+warnings, what is legal and hardly meant. It asks for no name and opens no port.
+
+Exit status: 0 fine, with or without warnings, 64 usage or the file, 71 it cannot be read.";
 
 pub(super) const DEMO: &str = "\
 Keys, on a terminal:

@@ -1,5 +1,6 @@
 //! The command line: balance's flags, and those for what balance cannot do.
 
+mod file;
 mod help;
 mod read;
 mod values;
@@ -9,14 +10,16 @@ use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 use clap::Parser;
 use lb_core::SelectorKind;
 use lb_net::{
+    config::UserName,
     proxy_protocol::{Networks, Version},
     sys::Keepalive,
 };
 
 pub(crate) use self::{
+    file::{Check, Run, Schema},
     help::{CHECKS, ENVIRONMENT, EXAMPLES, FILES, SIGNALS, STATUSES, SYNOPSIS, WORDS},
     read::parse,
-    values::{Page, Race, UserName},
+    values::{Page, Race},
 };
 use self::{
     help::{CHOICE, CONTROL, HEALTH, LISTEN, LOGS, PROCESS, SESSIONS},
@@ -32,6 +35,10 @@ use crate::{
 pub(crate) enum Command {
     Balance(Box<Balance>),
     Demo(Demo),
+    /// All services of a configuration file.
+    Run(Run),
+    Check(Check),
+    Schema,
     /// Help, or the version.
     Print(String),
     /// The manual page, or completions for a shell (`--generate`).
@@ -192,14 +199,18 @@ pub(crate) struct Demo {
 
 impl Balance {
     pub(crate) fn worker_count(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        self.workers.map_or(cores.min(4), NonZeroUsize::get)
+        self.workers.map_or_else(default_workers, NonZeroUsize::get)
     }
 
     /// Whether it goes to the background. What writes to the terminal does not.
     pub(crate) fn is_daemon(&self) -> bool {
         !(self.foreground || self.trace || self.dump)
     }
+}
+
+/// As many as there are cores, at most 4.
+pub(crate) fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(4)
 }
 
 /// An address by its number or its name: the first one that the system knows, of the family asked for.

@@ -3,22 +3,23 @@
 use std::{error::Error as _, ffi::OsString};
 
 use clap::{
-    Arg, ArgMatches, CommandFactory as _, FromArgMatches,
+    Arg, ArgMatches, CommandFactory, FromArgMatches,
     error::{ContextKind, ContextValue, ErrorKind},
     value_parser,
 };
 
-use super::{Balance, Command, Demo, Page};
+use super::{Balance, Check, Command, Demo, Page, Run, Schema};
 use crate::failure::{Failure, Status};
 
 /// Reads the command line.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Failure> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    if arguments.get(1).is_some_and(|first| first == "demo") {
-        return match read(Demo::command(), &arguments[1..], "lb demo")? {
-            Err(text) => Ok(Command::Print(text)),
-            Ok(matches) => valid(&matches, "lb demo").map(Command::Demo),
-        };
+    match arguments.get(1).and_then(|first| first.to_str()) {
+        Some("demo") => return other::<Demo>(&arguments[1..], "lb demo", Command::Demo),
+        Some("run") => return other::<Run>(&arguments[1..], "lb run", Command::Run),
+        Some("check") => return other::<Check>(&arguments[1..], "lb check", Command::Check),
+        Some("schema") => return other::<Schema>(&arguments[1..], "lb schema", |_| Command::Schema),
+        _ => {}
     }
     let matches = match read(generating(Balance::command()), &arguments, "lb")? {
         Err(text) => return Ok(Command::Print(text)),
@@ -28,10 +29,25 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         return Ok(Command::Generate(*page));
     }
     let balance: Balance = valid(&matches, "lb")?;
-    if balance.port == "demo" {
-        return Err(Failure::new(Status::Usage, "'demo' goes first: lb demo [options]; see lb demo --help"));
+    if let Some(name) = ["demo", "run", "check", "schema"].into_iter().find(|name| balance.port == *name) {
+        return Err(Failure::new(
+            Status::Usage,
+            format!("'{name}' goes first: lb {name} [options]; see lb {name} --help"),
+        ));
     }
     Ok(Command::Balance(Box::new(balance)))
+}
+
+/// A command of its own, named by the first word.
+fn other<A: FromArgMatches + CommandFactory>(
+    arguments: &[OsString],
+    name: &str,
+    command: impl FnOnce(A) -> Command,
+) -> Result<Command, Failure> {
+    match read(A::command(), arguments, name)? {
+        Err(text) => Ok(Command::Print(text)),
+        Ok(matches) => valid(&matches, name).map(command),
+    }
 }
 
 const GENERATE: &str = "generate";

@@ -1,7 +1,6 @@
 //! What the values of options may be, and what is said of those that may not.
 
 use std::{
-    fmt,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     str::FromStr,
@@ -33,31 +32,6 @@ pub(crate) enum Page {
     Bash,
     Zsh,
     Fish,
-}
-
-/// `USER[:GROUP]` as it was written; whether they exist is asked later.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UserName {
-    pub(crate) user: String,
-    pub(crate) group: Option<String>,
-}
-
-impl FromStr for UserName {
-    type Err = &'static str;
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        let (user, group) = word.split_once(':').map_or((word, None), |(user, group)| (user, Some(group)));
-        if user.is_empty() || group.is_some_and(|group| group.is_empty() || group.contains(':')) {
-            return Err("not USER or USER:GROUP");
-        }
-        Ok(Self { user: user.to_owned(), group: group.map(str::to_owned) })
-    }
-}
-
-impl fmt::Display for UserName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.user)?;
-        self.group.iter().try_for_each(|group| write!(f, ":{group}"))
-    }
 }
 
 pub(super) fn seconds(word: &str) -> Result<Duration, &'static str> {
@@ -95,16 +69,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_a_name_with_or_without_a_group() {
-        let user = |word: &str| word.parse::<UserName>().map(|name| (name.user, name.group));
-        assert_eq!(user("www"), Ok(("www".to_owned(), None)));
-        assert_eq!(user("33:nogroup"), Ok(("33".to_owned(), Some("nogroup".to_owned()))));
-        for wrong in ["", ":", ":g", "u:", "u:g:x"] {
-            assert!(user(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
     fn what_is_not_0_is_no_0() {
         assert_eq!(seconds("0"), Ok(Duration::ZERO));
         assert_eq!(seconds("0.0000001"), Ok(Duration::from_millis(1)));
@@ -116,9 +80,6 @@ mod tests {
         fn no_text_panics(word in any::<String>()) {
             let _ = (seconds(&word), positive_seconds(&word), workers(&word), demo_port(&word), directory(&word));
             let _ = word.parse::<Race>();
-            if let Ok(user) = word.parse::<UserName>() {
-                prop_assert_eq!(user.to_string(), word);
-            }
         }
     }
 }

@@ -83,6 +83,7 @@ impl Entry {
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     inner: Arc<Inner>,
+    scope: Option<(&'static str, Arc<str>)>,
 }
 
 #[derive(Debug)]
@@ -112,11 +113,26 @@ impl Log {
 
     fn to(format: Format, sinks: Sinks) -> Self {
         let state = Mutex::new(State { sinks, limits: Limits::default() });
-        Self { inner: Arc::new(Inner { format, state, left_out: Notify::new() }) }
+        Self { inner: Arc::new(Inner { format, state, left_out: Notify::new() }), scope: None }
+    }
+
+    /// The same for one of several of a kind: lines begin with its name, and have it as a field of that kind.
+    pub(crate) fn of(&self, kind: &'static str, name: &str) -> Self {
+        Self { inner: Arc::clone(&self.inner), scope: Some((kind, name.into())) }
     }
 
     /// Writes a line; leaves it out when there have been many like it.
     pub(crate) fn write(&self, entry: &Entry) {
+        match &self.scope {
+            None => self.put(entry),
+            Some((kind, name)) => {
+                let message = format!("{name}: {}", entry.message);
+                self.put(&Entry { message, ..entry.clone() }.with(kind, &**name));
+            }
+        }
+    }
+
+    fn put(&self, entry: &Entry) {
         let now = Instant::now();
         let mut state = self.state();
         self.sum_up(&mut state, Some(now));

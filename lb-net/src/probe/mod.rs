@@ -32,6 +32,8 @@ use std::{fmt::Debug, net::SocketAddr};
 
 use async_trait::async_trait;
 
+#[cfg(feature = "config")]
+pub(crate) use self::words::escape;
 pub use self::{
     check::{Check, Finding},
     exec::Exec,

@@ -1,5 +1,7 @@
 //! The words of balance.fm's `-m`: `key[=value]` joined by colons, escapes, and what can be wrong with them.
 
+use crate::spelling::nearest;
+
 /// What is wrong with a monitor specification; each names the word as it was written.
 /// ```
 /// use lb_net::probe::MonitorSpec;
@@ -106,8 +108,7 @@ impl Word {
     }
 
     pub(super) fn unknown(&self) -> MonitorSpecError {
-        let near = KEYS.into_iter().map(|key| (distance(&self.key, key), key)).min();
-        MonitorSpecError::Unknown(self.raw.clone(), near.filter(|(steps, _)| *steps <= 2).map(|(_, key)| key))
+        MonitorSpecError::Unknown(self.raw.clone(), nearest(&self.key, KEYS))
     }
 }
 
@@ -138,7 +139,7 @@ fn unescape(letter: char) -> char {
 }
 
 /// A value as it is written.
-pub(super) fn escape(value: &str) -> String {
+pub(crate) fn escape(value: &str) -> String {
     let mut written = String::with_capacity(value.len());
     for letter in value.chars() {
         let special = ESCAPES.into_iter().find(|(_, meant)| *meant == letter).map(|(written, _)| written);
@@ -149,37 +150,9 @@ pub(super) fn escape(value: &str) -> String {
     written
 }
 
-/// How many letters must be added, left out or changed to make one word of the other (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (above, a) in one.chars().take(32).enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], above + 1);
-        for (at, b) in other.chars().enumerate() {
-            let changed = diagonal + usize::from(a != b);
-            diagonal = row[at + 1];
-            row[at + 1] = changed.min(diagonal + 1).min(row[at] + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distances_are_those_of_levenshtein() {
-        let rows = [
-            ("connect", "connect", 0),
-            ("conect", "connect", 1),
-            ("", "rise", 4),
-            ("fall", "", 4),
-            ("rsie", "rise", 2),
-        ];
-        for (one, other, steps) in rows {
-            assert_eq!(distance(one, other), steps, "{one} {other}");
-        }
-    }
 
     #[test]
     fn colons_split_unless_escaped_and_only_the_first_equals_sign_counts() {

@@ -1,0 +1,185 @@
+//! What is legal and hardly meant.
+
+use lb_core::{GroupConfig, Status};
+
+use super::{Initial, Model, Name, Pool, Probes, Service, Time};
+use crate::probe::{CheckKind, StatusSet};
+
+/// Something that is legal and hardly meant.
+/// ```
+/// use lb_net::config::{Model, Pool};
+/// let model = Model::default().with_pool("web".parse()?, Pool::new("alpha:80".parse()?, None, None)?)?;
+/// assert_eq!(model.warnings()[0].message, "no service uses the pool 'web'");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Warning {
+    /// Where, as keys from the top of the file, and numbers in lists.
+    pub path: Vec<String>,
+    /// The word that it is about, where the value says more.
+    pub word: Option<String>,
+    /// What, and what it comes to.
+    pub message: String,
+}
+
+/// All that is said of a model so far.
+#[derive(Default)]
+struct Found(Vec<Warning>);
+
+impl Found {
+    fn say(&mut self, path: &[&str], message: impl Into<String>) {
+        let path = path.iter().map(|step| (*step).to_owned()).collect();
+        self.0.push(Warning { path, word: None, message: message.into() });
+    }
+
+    fn say_of(&mut self, word: &str, path: &[&str], message: impl Into<String>) {
+        self.say(path, message);
+        if let Some(last) = self.0.last_mut() {
+            last.word = Some(word.to_owned());
+        }
+    }
+}
+
+impl Model {
+    /// What of it is legal and hardly meant.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut found = Found::default();
+        if self.services().is_empty() {
+            found.say(&["services"], "there is no service, so nobody is served: add [services.NAME]");
+        }
+        for (name, pool) in self.pools() {
+            if !self.services().values().any(|service| service.pool() == name) {
+                found.say(&["pools", name.as_str()], format!("no service uses the pool '{name}'"));
+            }
+            self::pool(&mut found, name.as_str(), pool);
+        }
+        for (name, service) in self.services() {
+            self::service(&mut found, name.as_str(), service);
+            self.overlaps(&mut found, name, service);
+        }
+        found.0
+    }
+
+    fn overlaps(&self, found: &mut Found, name: &Name, service: &Service) {
+        for (at, listen) in service.listen().iter().enumerate() {
+            let before = self
+                .services()
+                .iter()
+                .take_while(move |(other, _)| *other < name)
+                .flat_map(|(name, other)| other.listen().iter().map(move |place| (name, place)));
+            let own = service.listen()[..at].iter().map(|place| (name, place));
+            if let Some((other, place)) = before.chain(own).find(|(_, place)| place.overlaps(listen)) {
+                let message = format!("service '{other}' listens on {place}, which is in the way of {listen}");
+                found.say(&["services", name.as_str(), "listen", &at.to_string()], message);
+            }
+        }
+    }
+}
+
+fn service(found: &mut Found, name: &str, service: &Service) {
+    let sessions = service.sessions();
+    if let Some(race) = sessions.race.filter(|race| *race >= sessions.connect_timeout) {
+        let timeout = sessions.connect_timeout;
+        let message = format!(
+            "no race ever begins: a connect is given up after {timeout}, and the race would begin after {race}"
+        );
+        found.say(&["services", name, "race"], message);
+    }
+}
+
+fn pool(found: &mut Found, name: &str, pool: &Pool) {
+    let (config, path) = (pool.config(), ["pools", name]);
+    if config.backends().next().is_none() {
+        found.say(&path, format!("the pool '{name}' has no backend: its clients are turned away"));
+    }
+    for (at, group) in config.groups.iter().enumerate() {
+        self::group(found, name, at, group);
+    }
+    if config.autodisable && config.ejection.is_none() && pool.probes().is_none() {
+        let message = "without probes a backend that fails once stays out until it is enabled by hand";
+        found.say(&[path[0], path[1], "autodisable"], message);
+    }
+    if let Some(eject) = &config.ejection {
+        let cap = |group: &GroupConfig| 100 <= usize::from(eject.most_percent) * group.backends.len();
+        if !config.groups.iter().any(|group| group.backends.len() > 1 && cap(group))
+            && config.backends().next().is_some()
+        {
+            let message = format!(
+                "nobody is ever ejected: one backend is more than {} % of every group, or its last one",
+                eject.most_percent
+            );
+            found.say(&[path[0], path[1], "ejection", "most_percent"], message);
+        }
+    }
+    if let Some(probes) = pool.probes() {
+        self::probes(found, name, probes);
+    }
+}
+
+fn group(found: &mut Found, name: &str, at: usize, group: &GroupConfig) {
+    let number = at.to_string();
+    let all =
+        |is: &dyn Fn(&lb_core::BackendConfig) -> bool| !group.backends.is_empty() && group.backends.iter().all(is);
+    let why = match () {
+        () if group.backends.is_empty() => Some("it has no backends"),
+        () if all(&|backend| backend.limit == Some(0)) => Some("all of its limits are 0"),
+        () if all(&|backend| backend.weight == 0) => Some("all of its weights are 0"),
+        () if all(&|backend| backend.status != Status::Enabled) => Some("none of its backends is enabled"),
+        () => None,
+    };
+    if let Some(why) = why {
+        found.say(
+            &["pools", name, "groups", &number],
+            format!("group {at} of pool '{name}' can never be reached: {why}"),
+        );
+    }
+    for (slot, backend) in group.backends.iter().enumerate().filter(|(_, backend)| backend.limit == Some(0)) {
+        let message =
+            format!("backend '{}' has a limit of 0 and takes nothing: leave limit out for any number", backend.name);
+        found.say_of("0", &["pools", name, "groups", &number, "backends", &slot.to_string(), "limit"], message);
+    }
+}
+
+fn probes(found: &mut Found, name: &str, probes: &Probes) {
+    let spec = probes.spec();
+    let path = |key| ["pools", name, "probes", key];
+    match (spec.enables(), spec.disables(), probes.initial()) {
+        (false, false, Initial::Up) => found.say(&path("enables"), "with enables and disables false the checks change nothing"),
+        (false, _, Initial::Unknown) => found.say(
+            &path("enables"),
+            "no backend ever gets work: it is unknown until a check has passed, and none may bring it up; add initial = \"up\"",
+        ),
+        _ => {}
+    }
+    for (at, check) in spec.checks().iter().enumerate() {
+        let at = at.to_string();
+        let path = |key| ["pools", name, "probes", "checks", &at, key];
+        if let Some(timeout) = check.timeout.filter(|timeout| *timeout > spec.interval()) {
+            let time = |duration| Time::new(duration).map(|time| time.to_string()).unwrap_or_default();
+            let message = format!(
+                "a check may take {}, and the next is due after {}: make timeout shorter than interval",
+                time(timeout),
+                time(spec.interval())
+            );
+            found.say(&path("timeout"), message);
+        }
+        if let CheckKind::Http { expect, status, .. } = &check.kind {
+            impossible(found, &path("status"), expect.as_deref(), status);
+        }
+    }
+}
+
+/// Answers that there are none of.
+fn impossible(found: &mut Found, path: &[&str], expect: Option<&str>, status: &StatusSet) {
+    // Interim answers are passed over (RFC 9110, section 15.2), and three have no body.
+    let good = (100..=599).filter(|code| status.contains(*code)).filter(|code| *code >= 200 || *code == 101);
+    let (any, with_body) =
+        good.fold((false, false), |(_, body), code| (true, body || ![101, 204, 304].contains(&code)));
+    if !any {
+        found.say(path, "no backend can pass this check: statuses below 200 are no final answers");
+    } else if expect.is_some() && !with_body {
+        found.say(path, "no backend can pass this check: answers of these statuses have no body, and one is expected");
+    }
+}

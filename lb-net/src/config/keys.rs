@@ -1,0 +1,202 @@
+//! Every key: what it takes and what it is for. The reader knows no other, and the schema is made of them.
+
+/// What may be written behind a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Takes {
+    Flag,
+    /// From, to.
+    Number(u64, u64),
+    /// From 0 to 1.
+    Fraction,
+    Text,
+    /// A time, or this word.
+    Time(Option<&'static str>),
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A number or this word.
+    NumberOr(u64, u64, &'static str),
+    /// Places to listen: one, or a list.
+    Places,
+    /// Networks: one, a list, or "off".
+    Networks,
+    /// Numbers: one, or a list.
+    Codes,
+    /// A table with these keys.
+    Table(&'static [Key]),
+    /// Tables with these keys, by names of one's own.
+    Named(&'static [Key]),
+    /// A list of tables with these keys.
+    Tables(&'static [Key]),
+    /// The same, or balance's words.
+    TablesOrText(&'static [Key]),
+    /// The same, each of which may be text.
+    Backends(&'static [Key]),
+}
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) takes: Takes,
+    /// For whoever writes it.
+    pub(super) what: &'static str,
+}
+
+const fn key(name: &'static str, takes: Takes, what: &'static str) -> Key {
+    Key { name, takes, what }
+}
+
+use Takes::{
+    Backends, Choice, Codes, Flag, Fraction, Named, Number, NumberOr, Places, Table, Tables, TablesOrText, Text, Time,
+};
+
+pub(super) const SELECTORS: &[&str] = &["round-robin", "least-loaded", "peak-ewma", "random", "hash", "bucket-fill"];
+pub(super) const STATUSES: &[&str] = &["enabled", "draining", "disabled"];
+const SELECTOR: Takes = Choice(SELECTORS);
+
+/// The file.
+pub(super) const FILE: &[Key] = &[
+    key("pools", Named(POOL), "pools of backends, by name"),
+    key("services", Named(SERVICE), "what clients come to, by name"),
+    key("defaults", Table(SESSIONS), "settings of services that say nothing else"),
+    key("log", Table(LOG), "what is told of what happens"),
+    key("control", Table(CONTROL), "control of running services (-i, -c)"),
+    key("process", Table(PROCESS), "the process as a whole"),
+];
+
+/// `[pools.NAME]`
+pub(super) const POOL: &[Key] = &[
+    key("groups", TablesOrText(GROUP), "backends in groups; or in balance's words: \"alpha::256 ! beta::64 ! spare\""),
+    key("port", Number(1, 65535), "the port of backends that have none; else that of the services"),
+    key("selector", SELECTOR, "who chooses in groups that do not say, and in those made at run time; round-robin"),
+    key("spill", Flag, "in groups that hash another backend takes over when a client's own cannot (-H); false"),
+    key("start", Choice(&["random", "first"]), "where turns begin; random"),
+    key("slow_start", Time(Some("off")), "for how long a backend that joins or recovers gets a growing share; off"),
+    key("autodisable", Choice(&["off", "until enabled"]), "one failed connect takes a backend out (-a); off"),
+    key("probes", Table(PROBES), "checks at intervals (-m)"),
+    key("ejection", Table(EJECTION), "backends whose traffic fails are set aside for a while"),
+];
+
+/// `[[pools.NAME.groups]]`
+pub(super) const GROUP: &[Key] = &[
+    key("selector", SELECTOR, "who chooses; that of the pool"),
+    key("spill", Flag, "with selector \"hash\": another backend takes over when a client's own cannot"),
+    key("backends", Backends(BACKEND), "in order; each host[:port[:max[:weight]]] or a table"),
+];
+
+/// A backend.
+pub(super) const BACKEND: &[Key] = &[
+    key("name", Text, "host[:port]; an IPv6 address goes in brackets"),
+    key("limit", NumberOr(0, u32::MAX as u64, "none"), "connections at a time, 0 for none at all; none: any number"),
+    key("weight", Number(0, 65535), "its share; 1"),
+    key("status", Choice(STATUSES), "what it starts as; enabled"),
+];
+
+/// `[pools.NAME.probes]`
+pub(super) const PROBES: &[Key] = &[
+    key("checks", Tables(CHECK), "made in order; the first that fails decides"),
+    key("interval", Time(None), "from the begin of a check to that of the next; 1m"),
+    key("jitter", Fraction, "by how much of it an interval is changed at random; 0"),
+    key("rise", Number(1, u32::MAX as u64), "checks in a row that bring a backend back; 1"),
+    key("fall", Number(1, u32::MAX as u64), "checks in a row that take it out; 1"),
+    key("enables", Flag, "whether they bring backends back (noenable); true"),
+    key("disables", Flag, "whether they take backends out (nodisable); true"),
+    key("initial", Choice(&["unknown", "up"]), "before the first check: no work until it has passed, or up; unknown"),
+];
+
+/// A check.
+pub(super) const CHECK: &[Key] = &[
+    key("connect", Flag, "true: it can be connected to"),
+    key("http", Text, "a path: it answers a GET"),
+    key("command", Text, "sh -c of it ends well; %H is the address, %P the port"),
+    key(
+        "timeout",
+        Time(None),
+        "how long it may take; the connect_timeout of [defaults], but no longer than the interval",
+    ),
+    key("expect", Text, "with http: the body, such as UP"),
+    key("status", Text, "with http: the statuses, such as \"200,300-399\"; 200-299"),
+    key("pass", Codes, "with command: the exit statuses; 0"),
+];
+
+/// `[pools.NAME.ejection]`
+pub(super) const EJECTION: &[Key] = &[
+    key("connect_failures", Number(1, u32::MAX as u64), "failed connects in a row; 3"),
+    key(
+        "request_failures",
+        Table(REQUEST_FAILURES),
+        "failures that clients can provoke count too; without it they do not",
+    ),
+    key("period", Time(None), "for how long the first time, and twice as long each time after; 10s"),
+    key("longest", Time(None), "for how long at most; 5m"),
+    key("most_percent", Number(1, 100), "how much of a group may be set aside at a time; 50"),
+];
+
+/// `request_failures`
+pub(super) const REQUEST_FAILURES: &[Key] = &[
+    key("clients", Number(1, 8), "of so many distinct clients; 3"),
+    key("window", Time(None), "within this time; 10s"),
+];
+
+macro_rules! sessions {
+    ($($own:expr),*) => {
+        &[
+            $($own,)*
+            key("connect_timeout", Time(None), "how long each attempt to connect may take (-t); 5s"),
+            key("race", Time(Some("off")), "how long a backend may be silent before the next one is tried alongside; 250ms"),
+            key("idle_timeout", Time(Some("never")), "after how long a session in which nothing moves is closed (-T); never"),
+            key("grace", Time(Some("none")), "how long sessions may go on after a stop; 30s"),
+            key("client_keepalive", Text, "idle seconds, seconds between probes and their number, such as \"60,10,3\" (-k); system"),
+            key("backend_keepalive", Text, "the same towards backends (-K); system"),
+            key("accept_proxy", Takes::Networks, "from whom the PROXY protocol is believed; off"),
+            key("send_proxy", Choice(&["off", "v1", "v2"]), "the PROXY protocol towards backends; off"),
+            key("source", Text, "the address that connections to backends come from (-B); any"),
+        ]
+    };
+}
+
+/// `[defaults]`
+pub(super) const SESSIONS: &[Key] = sessions!();
+
+/// `[services.NAME]`
+pub(super) const SERVICE: &[Key] = sessions!(
+    key("role", Choice(&["tcp"]), "what happens to clients; tcp"),
+    key("listen", Places, "a port, or address:port; or a list of them"),
+    key("pool", Text, "the name of the pool where its backends are")
+);
+
+/// `[log]`
+pub(super) const LOG: &[Key] = &[
+    key("to", Choice(&["auto", "stderr", "syslog"]), "auto: stderr in the foreground, syslog from the background"),
+    key("format", Choice(&["human", "json"]), "a line of text or a JSON object; human"),
+    key("trace", Flag, "each decision as well (-d); false"),
+];
+
+/// `[control]`
+pub(super) const CONTROL: &[Key] =
+    &[key("directory", Text, "where the control sockets are; /run/lb, or lb in the user's runtime directory")];
+
+/// `[process]`
+pub(super) const PROCESS: &[Key] = &[
+    key("user", Text, "USER[:GROUP] that it becomes once it listens"),
+    key("workers", Number(1, 1024), "threads, each for all services; as many as there are cores, at most 4"),
+    key("resolve_every", Time(Some("never")), "how often addresses of host names are asked for again; 30s"),
+];
+
+/// Where else a key of this name belongs.
+pub(super) fn home(name: &str) -> Option<&'static str> {
+    let homes: [(&str, &[Key]); 11] = [
+        ("[services.NAME]", SERVICE),
+        ("[pools.NAME]", POOL),
+        ("[[pools.NAME.groups]]", GROUP),
+        ("a backend", BACKEND),
+        ("[pools.NAME.probes]", PROBES),
+        ("a check", CHECK),
+        ("[pools.NAME.ejection]", EJECTION),
+        ("request_failures", REQUEST_FAILURES),
+        ("[log]", LOG),
+        ("[control]", CONTROL),
+        ("[process]", PROCESS),
+    ];
+    homes.into_iter().find(|(_, keys)| keys.iter().any(|key| key.name == name)).map(|(home, _)| home)
+}

@@ -1,0 +1,53 @@
+//! The whole model of configuration: pools of backends, the services that clients come to, logs, control, the process.
+//!
+//! A [`Model`] is a plain value, and a valid one: whoever holds it has nothing left to check but what only the system
+//! knows (names, addresses, users). [`parse`] reads it from TOML and says of everything that is wrong where it stands and
+//! what was expected; [`Model::to_toml`] writes it in one way only, which reads back as an equal model.
+//! [`warnings`](Model::warnings) tell what is legal but hardly meant, and [`schema`] is for editors.
+//! ```
+//! let loaded = lb_net::config::parse(r#"
+//!     [pools.web]
+//!     groups = "alpha:8080:256 ! spare:8080"
+//!     [services.www]
+//!     listen = 80
+//!     pool = "web"
+//!     race = "100ms"
+//! "#)?;
+//! assert_eq!(loaded.warnings, []);
+//! assert_eq!(lb_net::config::parse(&loaded.model.to_toml())?.model, loaded.model);
+//!
+//! let problems = lb_net::config::parse("[pools.web]\nselectr = 'hash'\n").unwrap_err();
+//! assert_eq!(
+//!     problems.to_string(),
+//!     "2:1: unknown key 'selectr': did you mean 'selector'?\n  2 | selectr = 'hash'\n    | ^^^^^^^"
+//! );
+//! # Ok::<(), lb_net::config::Problems>(())
+//! ```
+
+mod check;
+mod keys;
+mod model;
+mod pool;
+mod problem;
+mod read;
+mod read_pool;
+mod read_service;
+mod schema;
+mod sessions;
+mod time;
+mod value;
+mod words;
+mod write;
+
+pub use self::{
+    check::Warning,
+    model::{Control, Invalid, Log, LogFormat, LogTo, Model, Process, Role, Service},
+    pool::{Initial, Pool, PoolError, Probes},
+    problem::{Problem, Problems, Severity},
+    read::{Loaded, parse},
+    schema::schema,
+    sessions::Sessions,
+    time::{Time, TimeError},
+    words::{Directory, Listen, Name, UserName, UserNameError, WordError, Workers},
+    write::quoted,
+};

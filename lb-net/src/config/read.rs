@@ -1,0 +1,287 @@
+//! From a text to a model, or to all that is wrong with it.
+
+use std::{cell::RefCell, ops::Range};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    Control, Directory, Invalid, Log, LogFormat, LogTo, Model, Problem, Problems, Process, Service, Severity, Workers,
+    keys::{self, Key},
+    read_pool::pool,
+    read_service::{service, sessions},
+    value::{self, At, Wrong},
+};
+use crate::spelling::nearest;
+
+/// What a text says, and what of it is hardly meant.
+/// ```
+/// let loaded = lb_net::config::parse("[pools.idle]\ngroups = 'alpha:80'")?;
+/// assert_eq!(loaded.warnings[0].message, "no service uses the pool 'idle'");
+/// # Ok::<(), lb_net::config::Problems>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// What it says.
+    pub model: Model,
+    /// What is legal and hardly meant, in order.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads a model from TOML. Nothing else is looked at: no name is looked up, no file opened.
+///
+/// # Errors
+/// All that is wrong with it, up to 20 things.
+pub fn parse(text: &str) -> Result<Loaded, Problems> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let reader = Reader { text, problems: RefCell::default() };
+    for error in errors {
+        reader.tell(Severity::Error, error.span().unwrap_or_default(), error.message().to_owned());
+    }
+    // What follows a mistake in the language itself would be guesses.
+    reader.checked()?;
+    let model = file(&reader, root.get_ref());
+    reader.checked()?;
+    for warning in model.warnings() {
+        let (span, word) = (locate(root.get_ref(), &warning.path), warning.word.as_deref());
+        reader.tell(Severity::Warning, reader.narrow(span, word), warning.message);
+    }
+    let warnings = Problems::new(reader.problems.into_inner()).all().to_vec();
+    Ok(Loaded { model, warnings })
+}
+
+/// The text, and what is wrong with it so far.
+pub(super) struct Reader<'t> {
+    text: &'t str,
+    problems: RefCell<Vec<Problem>>,
+}
+
+impl Reader<'_> {
+    pub(super) fn tell(&self, severity: Severity, span: Range<usize>, message: String) {
+        self.problems.borrow_mut().push(Problem::new(severity, self.text, span, message));
+    }
+
+    pub(super) fn wrong(&self, name: Option<&str>, wrong: Wrong) {
+        let message = name.map_or(wrong.message.clone(), |name| format!("{name}: {}", wrong.message));
+        self.tell(Severity::Error, self.narrow(wrong.span, wrong.word.as_deref()), message);
+    }
+
+    /// Where a word stands within a part of the text; all of it, where it is not found as it was written.
+    fn narrow(&self, span: Range<usize>, word: Option<&str>) -> Range<usize> {
+        let part = self.text.get(span.clone()).unwrap_or_default();
+        let ends =
+            |at: usize| part[at..].chars().next().is_none_or(|letter| letter.is_whitespace() || "\"'".contains(letter));
+        let found = word.filter(|word| !word.is_empty()).and_then(|word| {
+            let mut all = part.match_indices(word).map(|(at, _)| at);
+            let begins = |at: usize| {
+                part[..at].chars().next_back().is_none_or(|letter| letter.is_whitespace() || "\"'".contains(letter))
+            };
+            all.find(|at| begins(*at) && ends(at + word.len())).map(|at| span.start + at..span.start + at + word.len())
+        });
+        found.unwrap_or(span)
+    }
+
+    fn checked(&self) -> Result<(), Problems> {
+        let problems = self.problems.borrow();
+        if problems.iter().all(|problem| problem.severity == Severity::Warning) {
+            return Ok(());
+        }
+        Err(Problems::new(problems.iter().filter(|problem| problem.severity == Severity::Error).cloned().collect()))
+    }
+}
+
+/// A table whose keys are known.
+pub(super) struct Section<'a, 't> {
+    pub(super) reader: &'a Reader<'t>,
+    table: &'a DeTable<'t>,
+    /// Where it stands.
+    pub(super) span: Range<usize>,
+}
+
+impl<'a, 't> Section<'a, 't> {
+    /// Tells of keys that are none.
+    pub(super) fn new(reader: &'a Reader<'t>, span: Range<usize>, table: &'a DeTable<'t>, known: &[Key]) -> Self {
+        for (key, _) in table.iter().filter(|(key, _)| known.iter().all(|known| known.name != key.get_ref().as_ref())) {
+            reader.tell(
+                Severity::Error,
+                key.span(),
+                format!("unknown key '{}': {}", key.get_ref(), advice(key.get_ref(), known)),
+            );
+        }
+        Self { reader, table, span }
+    }
+
+    /// A value, if the key is there.
+    pub(super) fn raw(&self, name: &str) -> Option<At<'a, 't>> {
+        self.table.get(name)
+    }
+
+    /// What is behind a key, if it is there and good; what is wrong with it is told.
+    pub(super) fn get<T>(&self, name: &str, read: impl FnOnce(At<'a, 't>) -> Result<T, Wrong>) -> Option<T> {
+        let value = self.raw(name)?;
+        read(value).map_err(|wrong| self.reader.wrong(Some(name), wrong)).ok()
+    }
+
+    /// The table behind a key.
+    pub(super) fn section(&self, name: &str, known: &[Key], what: &str) -> Option<Self> {
+        let table = self.get(name, |value| value::table(value, what))?;
+        let span = self.table.get_key_value(name).map_or(self.span.clone(), |(key, _)| key.span());
+        Some(Self::new(self.reader, span, table, known))
+    }
+
+    /// The tables behind a key, by their names.
+    fn named(&self, name: &str, known: &[Key]) -> Vec<(&'a Spanned<std::borrow::Cow<'t, str>>, Self)> {
+        let what = format!("[{name}.NAME]");
+        let Some(all) = self.get(name, |value| value::table(value, &what)) else { return Vec::new() };
+        let section = |(key, value): (&'a Spanned<_>, At<'a, 't>)| match value::table(value, &what) {
+            Ok(table) => Some((key, Self::new(self.reader, key.span(), table, known))),
+            Err(wrong) => {
+                self.reader.wrong(None, wrong);
+                None
+            }
+        };
+        let mut all: Vec<_> = all.iter().collect();
+        // As they stand in the file: of two that do not fit it is the later one that is wrong.
+        all.sort_by_key(|(key, _)| key.span().start);
+        all.into_iter().filter_map(section).collect()
+    }
+
+    /// Tells that a key is missing, unless one is there that was meant to be it.
+    pub(super) fn require(&self, name: &str, example: &str) {
+        let meant = self.table.keys().any(|key| nearest(key.get_ref(), [name]).is_some());
+        if !meant {
+            self.wrong(format!("'{name}' is missing: add {example}"));
+        }
+    }
+
+    pub(super) fn wrong(&self, message: impl Into<String>) {
+        self.reader.tell(Severity::Error, self.span.clone(), message.into());
+    }
+}
+
+/// What to write in place of a key that is none.
+fn advice(key: &str, known: &[Key]) -> String {
+    let names = || known.iter().map(|key| key.name);
+    let part = |name: &&str| key.len() > 3 && (name.contains(key) || key.contains(*name) && name.len() > 3);
+    match nearest(key, names()).or_else(|| names().find(part)) {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => match keys::home(key) {
+            Some(home) => format!("it belongs in {home}"),
+            None => format!("expected one of {}", names().collect::<Vec<_>>().join(", ")),
+        },
+    }
+}
+
+fn file(reader: &Reader<'_>, root: &DeTable<'_>) -> Model {
+    let file = Section::new(reader, 0..0, root, keys::FILE);
+    let defaults = file.section("defaults", keys::SESSIONS, "[defaults]");
+    let defaults = defaults.map(|section| sessions(&section, &Default::default())).unwrap_or_default();
+    let mut model = Model::default().with_defaults(defaults.clone()).with_log(log(&file));
+    model = model.with_control(control(&file)).with_process(process(&file));
+    let mut pools = Vec::new();
+    for (key, section) in file.named("pools", keys::POOL) {
+        pools.push(key.get_ref().as_ref());
+        let (name, pool) = (named(reader, key), pool(&section));
+        if let Some((name, pool)) = name.zip(pool) {
+            joined(reader, root, &pools, model.add_pool(name, pool));
+        }
+    }
+    for (key, section) in file.named("services", keys::SERVICE) {
+        let (name, service): (_, Option<Service>) = (named(reader, key), service(&section, &defaults));
+        let Some((name, service)) = name.zip(service) else { continue };
+        let is_broken = pools.contains(&service.pool().as_str()) && !model.pools().contains_key(service.pool());
+        if !is_broken {
+            joined(reader, root, &pools, model.add_service(name, service));
+        }
+    }
+    model
+}
+
+/// What does not fit in is told where it stands, with the pool that may have been meant.
+fn joined(reader: &Reader<'_>, root: &DeTable<'_>, pools: &[&str], made: Result<(), Invalid>) {
+    if let Err(error) = made {
+        let span = locate(root, &error.path);
+        let mut message = error.message;
+        if error.path.last().is_some_and(|key| key == "pool") && message.starts_with("there is no pool") {
+            let word = reader.text.get(span.clone()).unwrap_or_default().trim_matches(['"', '\'']);
+            let near = nearest(word, pools.iter().copied()).map(|near| format!("did you mean '{near}'?"));
+            let all = || match pools {
+                [] => "there is none at all: add [pools.NAME]".to_owned(),
+                pools => format!("expected one of {}", pools.join(", ")),
+            };
+            message = format!("{message}: {}", near.unwrap_or_else(all));
+        }
+        reader.tell(Severity::Error, span, message);
+    }
+}
+
+fn named<T: std::str::FromStr<Err: std::fmt::Display>>(
+    reader: &Reader<'_>,
+    key: &Spanned<std::borrow::Cow<'_, str>>,
+) -> Option<T> {
+    let told = |error: T::Err| reader.tell(Severity::Error, key.span(), error.to_string());
+    key.get_ref().parse().map_err(told).ok()
+}
+
+fn log(file: &Section<'_, '_>) -> Log {
+    let mut log = Log::default();
+    let Some(section) = file.section("log", keys::LOG, "[log]") else { return log };
+    match section.get("to", |value| value::choice(value, &["auto", "stderr", "syslog"])) {
+        Some("stderr") => log.to = LogTo::Stderr,
+        Some("syslog") => log.to = LogTo::Syslog,
+        _ => {}
+    }
+    if section.get("format", |value| value::choice(value, &["human", "json"])) == Some("json") {
+        log.format = LogFormat::Json;
+    }
+    log.trace = section.get("trace", value::flag).unwrap_or_default();
+    log
+}
+
+fn control(file: &Section<'_, '_>) -> Control {
+    let section = file.section("control", keys::CONTROL, "[control]");
+    let directory = section.and_then(|section| {
+        section.get("directory", |value| value::parsed::<Directory>(value, "a directory, such as \"/run/lb\","))
+    });
+    Control { directory }
+}
+
+fn process(file: &Section<'_, '_>) -> Process {
+    let mut process = Process::default();
+    let Some(section) = file.section("process", keys::PROCESS, "[process]") else { return process };
+    process.user = section.get("user", |value| value::parsed(value, "USER or USER:GROUP"));
+    process.workers = section
+        .get("workers", |value| value::number(value, 1, 1024))
+        .and_then(|number: u16| Workers::new(number.into()));
+    if let Some(every) = section.get("resolve_every", |value| value::time_or(value, "never")) {
+        process.resolve_every = every;
+    }
+    process
+}
+
+/// Where the end of a path stands, or else what of it there is.
+fn locate(root: &DeTable<'_>, path: &[String]) -> Range<usize> {
+    let (mut span, mut table, mut list) = (0..0, Some(root), None);
+    for (at, step) in path.iter().enumerate() {
+        let found = match (table, list) {
+            (Some(table), _) => table.get_key_value(step.as_str()).map(|(key, value)| (key.span(), value)),
+            (None, Some(list)) => {
+                let list: &toml::de::DeArray<'_> = list;
+                step.parse().ok().and_then(|index: usize| list.get(index)).map(|value| (value.span(), value))
+            }
+            (None, None) => None,
+        };
+        let Some((key, value)) = found else { break };
+        let is_last = at + 1 == path.len();
+        (table, list) = (None, None);
+        match value.get_ref() {
+            DeValue::Table(inner) => (span, table) = (key, Some(inner)),
+            DeValue::Array(inner) => (span, list) = (if is_last { value.span() } else { key }, Some(inner)),
+            _ => span = value.span(),
+        }
+    }
+    span
+}

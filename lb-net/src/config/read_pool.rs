@@ -1,0 +1,276 @@
+//! Pools: groups in either form, probes, ejection.
+
+use std::num::{NonZeroU16, NonZeroU32};
+
+use lb_core::{
+    BackendConfig, Config, GroupConfig, SelectorKind, SpecError, Start, Status,
+    health::{Eject, RequestFailures},
+};
+use toml::de::DeValue;
+
+use super::{
+    Initial, Pool, Probes, Severity, Time,
+    keys::{self, SELECTORS, STATUSES},
+    pool::is_name,
+    read::Section,
+    value::{self, At, Wrong},
+};
+use crate::probe::{MonitorSpec, MonitorSpecError, escape};
+
+pub(super) fn pool(section: &Section<'_, '_>) -> Option<Pool> {
+    let mut config = Config::default();
+    let usual = usual(section);
+    config.groups = groups(section, usual);
+    if section.get("start", |value| value::choice(value, &["random", "first"])) == Some("first") {
+        config.start = Start::First;
+    }
+    let slow_start = section.get("slow_start", |value| value::time_or(value, "off")).flatten();
+    config.slow_start = slow_start.map(Time::get).unwrap_or_default();
+    let autodisable = section.get("autodisable", |value| value::choice(value, &["off", "until enabled"]));
+    config.autodisable = autodisable == Some("until enabled");
+    config.ejection = section.section("ejection", keys::EJECTION, "[pools.NAME.ejection]").map(|own| ejection(&own));
+    let probes = section.section("probes", keys::PROBES, "[pools.NAME.probes]").and_then(|own| probes(&own));
+    let port = section.get("port", |value| value::number(value, 1, 65535)).and_then(NonZeroU16::new);
+    let pool = Pool::new(config, probes, port).map_err(|error| section.wrong(error.to_string())).ok()?;
+    Some(pool.with_new_groups(usual.selector, usual.spill))
+}
+
+/// What holds for groups that do not say.
+#[derive(Clone, Copy)]
+struct Usual {
+    selector: SelectorKind,
+    spill: bool,
+}
+
+impl Usual {
+    fn of(self, kind: SelectorKind) -> SelectorKind {
+        if matches!(kind, SelectorKind::Hash { .. }) { SelectorKind::Hash { spill: self.spill } } else { kind }
+    }
+}
+
+fn usual(section: &Section<'_, '_>) -> Usual {
+    let selector = section.get("selector", selector).unwrap_or_default();
+    Usual { selector, spill: section.get("spill", value::flag).unwrap_or_default() }
+}
+
+fn groups(section: &Section<'_, '_>, usual: Usual) -> Vec<GroupConfig> {
+    let groups = match section.raw("groups").map(|value| (value, value.get_ref())) {
+        Some((value, DeValue::String(text))) => line(section, value, text, usual),
+        Some((_, DeValue::Array(list))) => list.iter().map(|value| group(section, value, usual)).collect(),
+        Some((value, _)) => {
+            let message = "expected groups in balance's words, such as \"alpha::256 ! beta\", or [[pools.NAME.groups]]";
+            section.reader.wrong(Some("groups"), Wrong::at(value, message));
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
+    let hashes = groups.iter().any(|group: &GroupConfig| matches!(group.selector, SelectorKind::Hash { .. }));
+    if let (false, true, Some(value)) = (hashes, usual.spill, section.raw("spill")) {
+        let message = "spill changes nothing until a group is set to hash, because none does".to_owned();
+        section.reader.tell(Severity::Warning, value.span(), message);
+    }
+    groups
+}
+
+/// Groups in balance's words.
+fn line(section: &Section<'_, '_>, value: At<'_, '_>, text: &str, usual: Usual) -> Vec<GroupConfig> {
+    let words = match text.parse::<Config>() {
+        Ok(config) => config.groups,
+        Err(error) => {
+            section.reader.wrong(Some("groups"), misspelt(value, &error));
+            return Vec::new();
+        }
+    };
+    let own = |group: GroupConfig| {
+        let kind = if group.selector == SelectorKind::default() { usual.selector } else { group.selector };
+        group.with_selector(usual.of(kind))
+    };
+    words.into_iter().map(own).collect()
+}
+
+fn misspelt(value: At<'_, '_>, error: &SpecError) -> Wrong {
+    let wrong = Wrong::at(value, error.to_string());
+    match error {
+        SpecError::EmptyGroup(_, word) | SpecError::Host(word) => wrong.with_word(word),
+        SpecError::Port(word, _) | SpecError::Limit(word, _) | SpecError::Weight(word, _) => wrong.with_word(word),
+        SpecError::Excess(word, _) => wrong.with_word(word),
+        _ => wrong,
+    }
+}
+
+fn group(section: &Section<'_, '_>, value: At<'_, '_>, usual: Usual) -> GroupConfig {
+    let reader = section.reader;
+    let table = match value::table(value, "[[pools.NAME.groups]]") {
+        Ok(table) => table,
+        Err(wrong) => {
+            reader.wrong(Some("groups"), wrong);
+            return GroupConfig::default();
+        }
+    };
+    let own = Section::new(reader, value.span(), table, keys::GROUP);
+    let kind = own.get("selector", selector).unwrap_or(usual.selector);
+    let spill = own.get("spill", |value| match (value::flag(value)?, kind) {
+        (spill, SelectorKind::Hash { .. }) => Ok(spill),
+        _ => Err(Wrong::at(value, format!("it belongs to selector = \"hash\", and this group's is \"{kind}\""))),
+    });
+    let kind = match (usual.of(kind), spill) {
+        (SelectorKind::Hash { .. }, Some(spill)) => SelectorKind::Hash { spill },
+        (kind, _) => kind,
+    };
+    own.require("backends", "backends = [\"host:port\"]");
+    let all = own.get("backends", |value| value::list(value, "backends, such as [\"alpha:80\", \"beta:80\"]"));
+    let backends = all.into_iter().flatten().filter_map(|value| backend(&own, value));
+    GroupConfig::new(backends).with_selector(kind)
+}
+
+/// A backend as a word, or as a table.
+fn backend(section: &Section<'_, '_>, value: At<'_, '_>) -> Option<BackendConfig> {
+    let reader = section.reader;
+    let read = match value.get_ref() {
+        DeValue::Table(table) => return told(&Section::new(reader, value.span(), table, keys::BACKEND)),
+        _ => value::text(value, "a backend, such as \"alpha:80\" or { name = \"alpha:80\" },").and_then(|text| {
+            let read = text.parse::<BackendConfig>().map_err(|error| misspelt(value, &error))?;
+            if is_name(&read.name) { Ok(read) } else { Err(Wrong::at(value, format!("'{text}' is not host[:port]"))) }
+        }),
+    };
+    read.map_err(|wrong| reader.wrong(None, wrong)).ok()
+}
+
+fn told(own: &Section<'_, '_>) -> Option<BackendConfig> {
+    let name = own.get("name", |value| {
+        let text = value::text(value, "host[:port]")?;
+        if is_name(text) { Ok(text) } else { Err(Wrong::at(value, format!("'{text}' is not host[:port]"))) }
+    });
+    own.require("name", "name = \"host:port\"");
+    let limit = own.get("limit", |value| match value.get_ref().as_str() {
+        Some("none") => Ok(None),
+        Some(_) => Err(Wrong::at(value, "expected a number from 0 to 4294967295, or \"none\"")),
+        None => value::number(value, 0, u32::MAX.into()).map(Some),
+    });
+    let weight = own.get("weight", |value| value::number(value, 0, 65535));
+    let status = own.get("status", |value| value::choice(value, STATUSES));
+    let mut backend = BackendConfig::new(name?).with_weight(weight.unwrap_or(1));
+    backend.limit = limit.flatten();
+    let status: Option<Status> = status.and_then(|word| word.parse().ok());
+    Some(backend.with_status(status.unwrap_or_default()))
+}
+
+fn selector(value: At<'_, '_>) -> Result<SelectorKind, Wrong> {
+    let word = value::choice(value, SELECTORS)?;
+    word.parse().map_err(|error: lb_core::UnknownSelector| Wrong::at(value, error.to_string()))
+}
+
+fn ejection(own: &Section<'_, '_>) -> Eject {
+    let mut eject = Eject::default();
+    let failures = own.get("connect_failures", |value| value::number(value, 1, u32::MAX.into()));
+    eject.connect_failures = failures.and_then(NonZeroU32::new).unwrap_or(eject.connect_failures);
+    eject.period = own.get("period", value::time).map_or(eject.period, Time::get);
+    let longest = own.get("longest", value::time).map(Time::get);
+    // Who asks for a long first period has not asked for an error.
+    eject.longest = longest.unwrap_or_else(|| eject.longest.max(eject.period));
+    if eject.period > eject.longest {
+        let message = "'period' is longer than 'longest': make longest at least as long".to_owned();
+        let span = own.raw("longest").or_else(|| own.raw("period")).map_or(own.span.clone(), |value| value.span());
+        own.reader.tell(Severity::Error, span, message);
+        eject.period = eject.longest;
+    }
+    eject.most_percent = own.get("most_percent", |value| value::number(value, 1, 100)).unwrap_or(eject.most_percent);
+    if let Some(rule) = own.section("request_failures", keys::REQUEST_FAILURES, "{ clients = 3, window = \"10s\" }") {
+        let usual = RequestFailures::default();
+        let clients = rule.get("clients", |value| value::number(value, 1, 8)).and_then(NonZeroU32::new);
+        let window = rule.get("window", value::time).map_or(usual.window, Time::get);
+        eject.request_failures = Some(RequestFailures::new(clients.unwrap_or(usual.clients), window));
+    }
+    eject
+}
+
+/// The same words as those of `-m`, and the same rules.
+fn probes(own: &Section<'_, '_>) -> Option<Probes> {
+    own.require("checks", "checks = [{ connect = true }], or http or command");
+    let list = own.get("checks", |value| value::list(value, "checks, such as [{ connect = true }]"));
+    let mut words = Vec::new();
+    for value in list.into_iter().flatten() {
+        match value::table(value, "{ connect = true }, { http = \"/path\" } or { command = \"...\" }") {
+            Ok(table) => words.extend(check(&Section::new(own.reader, value.span(), table, keys::CHECK))),
+            Err(wrong) => own.reader.wrong(Some("checks"), wrong),
+        }
+    }
+    if list.is_some_and(|list| list.is_empty()) {
+        own.wrong("'checks' is empty: add { connect = true }, { http = \"/path\" } or { command = \"...\" }");
+    }
+    let word = |value: At<'_, '_>, word: String| probe_word(value, "connect:", word);
+    words.extend(
+        own.get("interval", |value| word(value, format!("interval={}", value::time(value)?.get().as_secs_f64()))),
+    );
+    words.extend(own.get("jitter", |value| word(value, format!("jitter={}", value::fraction(value)?))));
+    for key in ["rise", "fall"] {
+        words.extend(
+            own.get(key, |value| {
+                value::number::<u32>(value, 1, u32::MAX.into()).map(|number| format!("{key}={number}"))
+            }),
+        );
+    }
+    for (key, off) in [("enables", "noenable"), ("disables", "nodisable")] {
+        words.extend(own.get(key, value::flag).filter(|on| !on).map(|_| off.to_owned()));
+    }
+    let initial = match own.get("initial", |value| value::choice(value, &["unknown", "up"])) {
+        Some("up") => Initial::Up,
+        _ => Initial::Unknown,
+    };
+    // Each word is good, and what is missing has been told.
+    words.join(":").parse::<MonitorSpec>().ok().map(|spec| Probes::new(spec, initial))
+}
+
+/// The words of one check.
+fn check(own: &Section<'_, '_>) -> Option<String> {
+    let http = own.get("http", |value| {
+        probe_word(value, "", format!("http={}", escape(value::text(value, "a path, such as \"/up\",")?)))
+    });
+    let command = own
+        .get("command", |value| probe_word(value, "", format!("command={}", escape(value::text(value, "a command")?))));
+    let connect = own.get("connect", value::flag).filter(|on| *on).map(|_| "connect".to_owned());
+    let present = ["connect", "http", "command"].into_iter().filter(|key| own.raw(key).is_some()).count();
+    let kinds = "one of connect = true, http = \"/path\" and command = \"...\"";
+    match present {
+        0 => own.wrong(format!("this check checks nothing: add {kinds}")),
+        1 if connect.is_none() && own.raw("connect").is_some() => {
+            own.wrong("connect = false checks nothing: leave the check out")
+        }
+        1 => {}
+        _ => own.wrong(format!("this is several checks: give each its own {{ }}, with {kinds}")),
+    }
+    let main = http.or(command).or(connect)?;
+    let before = format!("{main}:");
+    let mut words = vec![main];
+    words.extend(own.get("timeout", |value| {
+        probe_word(value, &before, format!("timeout={}", value::time(value)?.get().as_secs_f64()))
+    }));
+    for key in ["expect", "status"] {
+        words.extend(
+            own.get(key, |value| probe_word(value, &before, format!("{key}={}", escape(value::text(value, "text")?)))),
+        );
+    }
+    words.extend(own.get("pass", |value| {
+        let codes = value::each(value, |value| value::number::<u8>(value, 0, 255))?;
+        if codes.is_empty() {
+            return Err(Wrong::at(value, "expected one exit status at least, from 0 to 255"));
+        }
+        let codes: Vec<String> = codes.iter().map(u8::to_string).collect();
+        probe_word(value, &before, format!("pass={}", codes.join(",")))
+    }));
+    Some(words.join(":"))
+}
+
+/// A word of `-m`, if it is good behind these.
+fn probe_word(value: At<'_, '_>, before: &str, word: String) -> Result<String, Wrong> {
+    match format!("{before}{word}").parse::<MonitorSpec>() {
+        Ok(_) => Ok(word),
+        Err(MonitorSpecError::Value(_, expected)) => Err(Wrong::at(value, format!("expected {expected}"))),
+        Err(MonitorSpecError::Missing(..)) => Err(Wrong::at(value, "expected more than nothing")),
+        Err(MonitorSpecError::Misplaced(_, behind)) => {
+            let kind = if behind.starts_with("http") { "http" } else { "command" };
+            Err(Wrong::at(value, format!("it belongs to a check with '{kind}'")))
+        }
+        Err(error) => Err(Wrong::at(value, error.to_string())),
+    }
+}

@@ -1,0 +1,213 @@
+//! A model as TOML, in one way only.
+
+use std::fmt::{self, Write as _};
+
+use lb_core::{BackendConfig, GroupConfig, SelectorKind, Start, Status, health::Eject};
+
+use super::{Initial, LogFormat, LogTo, Model, Pool, Probes, Service, Sessions, Time};
+use crate::probe::{CheckKind, CheckSpec, StatusSet};
+
+impl Model {
+    /// As text that [`parse`](super::parse) reads as an equal model. Equal models have the same text.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        // Into memory: it does not fail.
+        let _ = self.write(&mut text);
+        text
+    }
+
+    fn write(&self, text: &mut String) -> fmt::Result {
+        let (log, process) = (self.log(), self.process());
+        writeln!(text, "[log]")?;
+        writeln!(text, "to = {}", quoted(log_to(log.to)))?;
+        writeln!(text, "format = {}", quoted(if log.format == LogFormat::Json { "json" } else { "human" }))?;
+        writeln!(text, "trace = {}", log.trace)?;
+        if let Some(directory) = &self.control().directory {
+            writeln!(text, "\n[control]\ndirectory = {}", quoted(directory.as_str()))?;
+        }
+        writeln!(text, "\n[process]")?;
+        process.user.iter().try_for_each(|user| writeln!(text, "user = {}", quoted(&user.to_string())))?;
+        process.workers.iter().try_for_each(|workers| writeln!(text, "workers = {}", workers.get()))?;
+        writeln!(text, "resolve_every = {}", time_or(process.resolve_every, "never"))?;
+        writeln!(text, "\n[defaults]")?;
+        lines(self.defaults()).iter().try_for_each(|line| writeln!(text, "{line}"))?;
+        self.pools().iter().try_for_each(|(name, pool)| write_pool(text, &quoted_key(name.as_str()), pool))?;
+        self.services().iter().try_for_each(|(name, service)| {
+            writeln!(text, "\n[services.{}]", quoted_key(name.as_str()))?;
+            write_service(text, service, self.defaults())
+        })
+    }
+}
+
+fn log_to(to: LogTo) -> &'static str {
+    match to {
+        LogTo::Auto => "auto",
+        LogTo::Stderr => "stderr",
+        LogTo::Syslog => "syslog",
+    }
+}
+
+fn lines(sessions: &Sessions) -> [String; 9] {
+    let keepalive = |keepalive: Option<crate::sys::Keepalive>| or(keepalive.as_ref(), "system");
+    let networks = Some(&sessions.accept_proxy).filter(|networks| !networks.is_empty());
+    [
+        format!("connect_timeout = {}", time(sessions.connect_timeout)),
+        format!("race = {}", time_or(sessions.race, "off")),
+        format!("idle_timeout = {}", time_or(sessions.idle_timeout, "never")),
+        format!("grace = {}", time_or(sessions.grace, "none")),
+        format!("client_keepalive = {}", keepalive(sessions.client_keepalive)),
+        format!("backend_keepalive = {}", keepalive(sessions.backend_keepalive)),
+        format!("accept_proxy = {}", or(networks, "off")),
+        format!("send_proxy = {}", or(sessions.send_proxy.as_ref(), "off")),
+        format!("source = {}", or(sessions.source.as_ref(), "any")),
+    ]
+}
+
+fn write_service(text: &mut String, service: &Service, defaults: &Sessions) -> fmt::Result {
+    writeln!(text, "role = \"tcp\"")?;
+    let places: Vec<String> = service.listen().iter().map(|listen| quoted(&listen.to_string())).collect();
+    writeln!(text, "listen = [{}]", places.join(", "))?;
+    writeln!(text, "pool = {}", quoted(service.pool().as_str()))?;
+    let (own, usual) = (lines(service.sessions()), lines(defaults));
+    own.iter().zip(&usual).filter(|(own, usual)| own != usual).try_for_each(|(own, _)| writeln!(text, "{own}"))
+}
+
+fn write_pool(text: &mut String, name: &str, pool: &Pool) -> fmt::Result {
+    let config = pool.config();
+    writeln!(text, "\n[pools.{name}]")?;
+    pool.port().iter().try_for_each(|port| writeln!(text, "port = {port}"))?;
+    writeln!(text, "selector = {}", quoted(&pool.selector().to_string()))?;
+    if pool.spills() {
+        writeln!(text, "spill = true")?;
+    }
+    writeln!(text, "start = {}", quoted(if config.start == Start::First { "first" } else { "random" }))?;
+    writeln!(text, "slow_start = {}", time_or(Time::new(config.slow_start), "off"))?;
+    writeln!(text, "autodisable = {}", quoted(if config.autodisable { "until enabled" } else { "off" }))?;
+    pool.probes().iter().try_for_each(|probes| write_probes(text, name, probes))?;
+    config.ejection.iter().try_for_each(|eject| write_ejection(text, name, eject))?;
+    config.groups.iter().try_for_each(|group| write_group(text, name, group))
+}
+
+fn write_probes(text: &mut String, name: &str, probes: &Probes) -> fmt::Result {
+    let (spec, policy) = (probes.spec(), probes.policy());
+    writeln!(text, "\n[pools.{name}.probes]\nchecks = [")?;
+    spec.checks().iter().try_for_each(|check| writeln!(text, "  {{ {} }},", check_text(check)))?;
+    writeln!(text, "]\ninterval = {}", duration(spec.interval()))?;
+    writeln!(text, "jitter = {:?}", policy.jitter)?;
+    writeln!(text, "rise = {}\nfall = {}", policy.rise, policy.fall)?;
+    writeln!(text, "enables = {}\ndisables = {}", spec.enables(), spec.disables())?;
+    writeln!(text, "initial = {}", quoted(if probes.initial() == Initial::Up { "up" } else { "unknown" }))
+}
+
+fn check_text(check: &CheckSpec) -> String {
+    let mut parts = match &check.kind {
+        CheckKind::Connect => vec!["connect = true".to_owned()],
+        CheckKind::Http { path, expect, status } => {
+            let mut parts = vec![format!("http = {}", quoted(path))];
+            parts.extend(expect.as_ref().map(|body| format!("expect = {}", quoted(body))));
+            let status = Some(status).filter(|status| **status != StatusSet::default());
+            parts.extend(status.map(|status| format!("status = {}", quoted(&status.to_string()))));
+            parts
+        }
+        CheckKind::Command { text, pass } => {
+            let codes: Vec<String> = pass.iter().map(u8::to_string).collect();
+            vec![format!("command = {}", quoted(text)), format!("pass = [{}]", codes.join(", "))]
+        }
+    };
+    parts.extend(check.timeout.map(|timeout| format!("timeout = {}", duration(timeout))));
+    parts.join(", ")
+}
+
+fn write_ejection(text: &mut String, name: &str, eject: &Eject) -> fmt::Result {
+    writeln!(text, "\n[pools.{name}.ejection]\nconnect_failures = {}", eject.connect_failures)?;
+    if let Some(rule) = eject.request_failures {
+        let window = duration(rule.window);
+        writeln!(text, "request_failures = {{ clients = {}, window = {window} }}", rule.clients)?;
+    }
+    writeln!(text, "period = {}\nlongest = {}", duration(eject.period), duration(eject.longest))?;
+    writeln!(text, "most_percent = {}", eject.most_percent)
+}
+
+fn write_group(text: &mut String, name: &str, group: &GroupConfig) -> fmt::Result {
+    writeln!(text, "\n[[pools.{name}.groups]]\nselector = {}", quoted(&group.selector.to_string()))?;
+    if let SelectorKind::Hash { spill } = group.selector {
+        writeln!(text, "spill = {spill}")?;
+    }
+    if group.backends.is_empty() {
+        return writeln!(text, "backends = []");
+    }
+    writeln!(text, "backends = [")?;
+    group.backends.iter().try_for_each(|backend| writeln!(text, "  {},", backend_text(backend)))?;
+    writeln!(text, "]")
+}
+
+/// As a word, if a word can say it.
+fn backend_text(backend: &BackendConfig) -> String {
+    if backend.status == Status::Enabled && backend.limit != Some(0) {
+        return quoted(&backend.to_string());
+    }
+    let mut parts = vec![format!("name = {}", quoted(&backend.name))];
+    parts.extend(backend.limit.map(|limit| format!("limit = {limit}")));
+    parts.extend((backend.weight != 1).then(|| format!("weight = {}", backend.weight)));
+    parts.extend(
+        (backend.status != Status::Enabled).then(|| format!("status = {}", quoted(&backend.status.to_string()))),
+    );
+    format!("{{ {} }}", parts.join(", "))
+}
+
+/// What was asked for, or the word for what holds without it.
+fn or(value: Option<&impl ToString>, without: &str) -> String {
+    value.map_or_else(|| quoted(without), |value| quoted(&value.to_string()))
+}
+
+fn time(time: Time) -> String {
+    quoted(&time.to_string())
+}
+
+fn time_or(time: Option<Time>, without: &str) -> String {
+    or(time.as_ref(), without)
+}
+
+fn duration(duration: std::time::Duration) -> String {
+    quoted(&humantime::format_duration(duration).to_string())
+}
+
+/// A name with a dot in it would be two keys.
+fn quoted_key(name: &str) -> String {
+    if name.contains('.') { quoted(name) } else { name.to_owned() }
+}
+
+/// A text as TOML's basic string.
+/// ```
+/// assert_eq!(lb_net::config::quoted("a\"b\n"), "\"a\\\"b\\u000A\"");
+/// ```
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            letter if letter.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(letter))),
+            letter => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_string_is_read_as_it_was_written(text in any::<String>()) {
+            let written = quoted(&text);
+            let read = toml::de::DeValue::parse(&written).unwrap();
+            prop_assert_eq!(read.get_ref().as_str(), Some(text.as_str()));
+        }
+    }
+}
