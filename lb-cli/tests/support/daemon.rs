@@ -18,6 +18,8 @@ use super::{PATIENCE, PORT, bare_command, fresh_address, run, wait_for};
 #[derive(Debug)]
 pub(crate) struct Daemon {
     pub(crate) front: SocketAddr,
+    /// An argument that no other has.
+    mark: String,
     pid: Option<Pid>,
 }
 
@@ -38,15 +40,23 @@ impl Daemon {
         let (ip, port) = (front.ip().to_string(), PORT.to_string());
         let mut command = bare_command(&[options, &["-b", &ip, &port], words].concat());
         // There before the first line that may panic.
-        let mut daemon = Self { front, pid: None };
+        let mut daemon = Self { front, mark: ip, pid: None };
         let said = run(set(&mut command));
         daemon.pid = daemon.find();
         (daemon, said)
     }
 
-    /// The child of ours that has our address, which nobody else has, among its arguments.
+    /// `lb run` of a file in the background, which says that it listens there.
+    pub(crate) fn of_file(file: &str, front: SocketAddr) -> (Self, Output) {
+        set_child_subreaper(Some(getpid())).unwrap();
+        let mut daemon = Self { front, mark: file.to_owned(), pid: None };
+        let said = run(&mut bare_command(&["run", "--daemon", "--config", file]));
+        daemon.pid = daemon.find();
+        (daemon, said)
+    }
+
+    /// The child of ours that has our mark, which nobody else has, among its arguments.
     fn find(&self) -> Option<Pid> {
-        let address = self.front.ip().to_string();
         let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         let is_it = |pid: &i32| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -54,7 +64,7 @@ impl Daemon {
             let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
             parent == Some(getpid().as_raw_nonzero().get())
                 && fs::read(format!("/proc/{pid}/cmdline"))
-                    .is_ok_and(|line| line.split(|byte| *byte == 0).any(|word| word == address.as_bytes()))
+                    .is_ok_and(|line| line.split(|byte| *byte == 0).any(|word| word == self.mark.as_bytes()))
         };
         pids.into_iter().find(is_it).and_then(Pid::from_raw)
     }
