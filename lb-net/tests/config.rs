@@ -396,7 +396,8 @@ fn pool() -> impl Strategy<Value = Pool> {
             config.start = if first { Start::First } else { Start::Random };
             config.slow_start = slow.map(Time::get).unwrap_or_default();
             (config.ejection, config.autodisable) = (health.1, auto);
-            Pool::new(config, health.0, NonZeroU16::new(port)).unwrap()
+            let pool = Pool::new(config, health.0, NonZeroU16::new(port)).unwrap();
+            pool.with_new_groups(SelectorKind::ALL[usize::from(port) % SelectorKind::ALL.len()], first)
         },
     )
 }
