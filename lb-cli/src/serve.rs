@@ -154,9 +154,7 @@ impl Serving {
             beside.spawn(control::serve(socket, fleet, begins.clone(), address, log));
         }
     }
-}
 
-impl Serving {
     /// Says so to all who want to know.
     fn ready(&self, starter: Option<Starter>, tell: &Tell) -> Result<(), Failure> {
         let lines: Vec<String> = self.fronts.iter().map(Front::ready).collect();

@@ -9,7 +9,7 @@ use crate::probe::{CheckKind, StatusSet};
 /// ```
 /// use lb_net::config::{Model, Pool};
 /// let model = Model::default().with_pool("web".parse()?, Pool::new("alpha:80".parse()?, None, None)?)?;
-/// assert_eq!(model.warnings()[0].message, "no service uses the pool 'web'");
+/// assert_eq!(model.warnings()[0].message, "there is no service, so nobody is served: add [services.NAME]");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Model {
             found.say(&["services"], "there is no service, so nobody is served: add [services.NAME]");
         }
         for (name, pool) in self.pools() {
-            if !self.services().values().any(|service| service.pool() == name) {
+            if !self.services().is_empty() && !self.services().values().any(|service| service.pool() == name) {
                 found.say(&["pools", name.as_str()], format!("no service uses the pool '{name}'"));
             }
             self::pool(&mut found, name.as_str(), pool);

@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_caret_is_under_the_word() {
-        assert_eq!(shown("a = 1\n\tb\t= two # é\r\n", "two"), "2:5: what\n  2 | \tb\t= two # é\n    | \t \t  ^^^");
+        assert_eq!(shown("a = 1\n\tb\t= two # é\r\n", "two"), "2:6: what\n  2 | \tb\t= two # é\n    | \t \t  ^^^");
         assert_eq!(shown("é = ü", "ü"), "1:5: what\n  1 | é = ü\n    |     ^");
     }
 

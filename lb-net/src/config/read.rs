@@ -18,8 +18,8 @@ use crate::spelling::nearest;
 
 /// What a text says, and what of it is hardly meant.
 /// ```
-/// let loaded = lb_net::config::parse("[pools.idle]\ngroups = 'alpha:80'")?;
-/// assert_eq!(loaded.warnings[0].message, "no service uses the pool 'idle'");
+/// let loaded = lb_net::config::parse("[pools.web]\ngroups = ''\n[services.www]\nlisten = 80\npool = 'web'")?;
+/// assert_eq!(loaded.warnings[0].message, "the pool 'web' has no backend: its clients are turned away");
 /// # Ok::<(), lb_net::config::Problems>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
