@@ -103,6 +103,7 @@ impl Serving {
         let workers: Vec<_> = self.shares().into_iter().map(start).collect::<io::Result<_>>().map_err(system)?;
         drop(stopped);
         self.ready(starter, tell)?;
+        lb_net::sys::give_back_code();
         let grace = self.grace;
         let stopped = runtime.block_on(async {
             // They end with it, and a monitor's commands with them.
