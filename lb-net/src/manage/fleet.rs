@@ -4,13 +4,14 @@ use std::{
     collections::HashMap,
     fmt,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use lb_core::{
     BackendConfig, BackendId, Balancer, Config, Explanation, Request, SelectorKind, Stats, Status, UnknownBackend, key,
 };
 
+use super::Process;
 use crate::driver::now;
 
 /// A running balancer as a control session sees it. [`Managed`] makes one of a [`Balancer`].
@@ -62,6 +63,10 @@ pub trait Fleet: Send + Sync {
     /// The process that serves.
     fn pid(&self) -> u32 {
         std::process::id()
+    }
+    /// The process as a whole; `None` where there is nothing but this balancer.
+    fn process(&self) -> Option<Arc<dyn Process>> {
+        None
     }
     /// Stops serving in an orderly way, as SIGTERM does, and returns at once.
     fn kill(&self);
@@ -133,6 +138,7 @@ pub struct Managed<T> {
     hash_failover: bool,
     selector: SelectorKind,
     monitor: Option<Monitor>,
+    process: Option<Weak<dyn Process>>,
     kill: Box<dyn Fn() + Send + Sync>,
     /// Held from reading the configuration until the changed one is in force, and by orders: one that came between the
     /// two would be undone.
@@ -168,6 +174,7 @@ impl<T: Send + Sync> Managed<T> {
             hash_failover: false,
             selector: SelectorKind::default(),
             monitor: None,
+            process: None,
             kill: Box::new(|| {}),
             changing: Mutex::default(),
         }
@@ -194,6 +201,12 @@ impl<T: Send + Sync> Managed<T> {
     ) -> Self {
         let monitor = Monitor { is_enabled: Box::new(is_enabled), set_enabled: Box::new(set_enabled) };
         Self { monitor: Some(monitor), ..self }
+    }
+
+    /// As a part of this process, for as long as there is one.
+    #[must_use]
+    pub fn with_process(self, process: Weak<dyn Process>) -> Self {
+        Self { process: Some(process), ..self }
     }
 
     /// With what `kill` does: begin an orderly stop, and return at once. Without it nothing.
@@ -290,6 +303,10 @@ impl<T: Send + Sync> Fleet for Managed<T> {
 
     fn set_monitored(&self, enabled: bool) -> Option<bool> {
         self.monitor.as_ref().map(|monitor| (monitor.set_enabled)(enabled))
+    }
+
+    fn process(&self) -> Option<Arc<dyn Process>> {
+        self.process.as_ref()?.upgrade()
     }
 
     fn kill(&self) {

@@ -15,6 +15,7 @@ mod client;
 mod command;
 mod fleet;
 mod frame;
+mod process;
 mod rendezvous;
 mod server;
 mod show;
@@ -25,6 +26,7 @@ pub use self::{
     balance::{End, Reply, Shell},
     client::{Answer, Client, ConnectError},
     fleet::{ChangeError, Edit, Fleet, Managed, Order},
+    process::{Process, ServiceState},
     rendezvous::{Place, PlaceError},
     server::{Settings, serve},
     socket::ControlSocket,
