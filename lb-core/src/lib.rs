@@ -32,6 +32,7 @@
 
 mod backend;
 mod balancer;
+mod change;
 mod config;
 mod control;
 mod decay;
