@@ -34,7 +34,7 @@ impl Config {
         let probes = three_way(&self.probes, &base.probes, &theirs.probes);
         let ejection = three_way(&self.ejection, &base.ejection, &theirs.ejection);
         Self {
-            groups: Sides { ours: Side::of(self), base: Side::of(base), theirs: Side::of(theirs) }.merged(),
+            groups: Merge::of([self, base, theirs]).groups(),
             start: *three_way(&self.start, &base.start, &theirs.start),
             slow_start: *three_way(&self.slow_start, &base.slow_start, &theirs.slow_start),
             probes: probes.clone(),
@@ -49,113 +49,110 @@ fn three_way<'a, V: PartialEq>(ours: &'a V, base: &V, theirs: &'a V) -> &'a V {
     if base == theirs { ours } else { theirs }
 }
 
-/// One configuration, to look things up.
-struct Side<'a> {
-    groups: Vec<(SelectorKind, Vec<BackendId>)>,
-    backends: BTreeMap<BackendId, (usize, &'a BackendConfig)>,
+/// A backend's group and settings in the three configurations, where it is there.
+type Known<'a> = [Option<(usize, &'a BackendConfig)>; 3];
+
+/// Where each of the three stands in an array of them.
+const OURS: usize = 0;
+const BASE: usize = 1;
+const THEIRS: usize = 2;
+
+/// The three side by side. Backends are numbered, so that each is looked up by its id only once.
+struct Merge<'a> {
+    backends: Vec<Known<'a>>,
+    /// The selectors and the backends of the groups.
+    groups: [Vec<(SelectorKind, Vec<usize>)>; 3],
 }
 
-impl<'a> Side<'a> {
-    fn of(config: &'a Config) -> Self {
-        let mut groups: Vec<_> = config.groups.iter().map(|group| (group.selector, Vec::new())).collect();
-        let mut backends = BTreeMap::new();
-        for (id, group, backend) in config.backends() {
-            groups[group].1.push(id);
-            backends.insert(id, (group, backend));
+impl<'a> Merge<'a> {
+    fn of(configs: [&'a Config; 3]) -> Self {
+        let empty = |config: &Config| config.groups.iter().map(|group| (group.selector, Vec::new())).collect();
+        let mut merge = Self { backends: Vec::new(), groups: configs.map(empty) };
+        let mut numbers: BTreeMap<BackendId, usize> = BTreeMap::new();
+        for (side, config) in configs.into_iter().enumerate() {
+            for (id, group, backend) in config.backends() {
+                let number = *numbers.entry(id).or_insert(merge.backends.len());
+                merge.backends.resize(merge.backends.len().max(number + 1), [None; 3]);
+                merge.backends[number][side] = Some((group, backend));
+                merge.groups[side][group].1.push(number);
+            }
         }
-        Self { groups, backends }
+        merge
     }
 
-    fn group_of(&self, id: BackendId) -> Option<usize> {
-        self.backends.get(&id).map(|(group, _)| *group)
-    }
-
-    fn backend(&self, id: BackendId) -> Option<&'a BackendConfig> {
-        self.backends.get(&id).map(|(_, backend)| *backend)
-    }
-
-    fn selector(&self, group: usize) -> Option<SelectorKind> {
-        self.groups.get(group).map(|(selector, _)| *selector)
-    }
-
-    fn members(&self, group: usize) -> impl Iterator<Item = BackendId> {
-        self.groups.get(group).into_iter().flat_map(|(_, members)| members.iter().copied())
-    }
-}
-
-struct Sides<'a> {
-    ours: Side<'a>,
-    base: Side<'a>,
-    theirs: Side<'a>,
-}
-
-impl Sides<'_> {
-    fn merged(&self) -> Vec<GroupConfig> {
+    fn groups(&self) -> Vec<GroupConfig> {
         (0..self.group_count()).map(|group| self.group(group)).collect()
     }
 
-    /// As many groups as `theirs` has, and those that people have made or still need.
+    /// As many as `theirs` has, and those that people have made or still need.
     fn group_count(&self) -> usize {
-        let [ours, base, theirs] = [&self.ours, &self.base, &self.theirs].map(|side| side.groups.len());
+        let [ours, base, theirs] = self.groups.each_ref().map(Vec::len);
         let told = *three_way(&ours, &base, &theirs);
         let made = if ours > base { ours } else { 0 };
-        let ids = self.ours.backends.keys().chain(self.theirs.backends.keys());
-        let needed = ids.filter_map(|id| self.home(*id)).max().map_or(0, |last| last + 1);
+        let needed = (0..self.backends.len()).filter_map(|number| self.home(number)).max().map_or(0, |last| last + 1);
         told.max(made).max(needed)
     }
 
     fn group(&self, group: usize) -> GroupConfig {
-        let [ours, base, theirs] = [&self.ours, &self.base, &self.theirs].map(|side| side.selector(group));
+        let selectors = self.groups.each_ref().map(|groups| groups.get(group).map(|(selector, _)| *selector));
+        let [ours, base, theirs] = selectors;
         let selector = three_way(&ours, &base, &theirs).or(ours).unwrap_or_default();
-        let backends = self.members(group).into_iter().filter_map(|id| self.backend(id));
+        let backends = self.members(group).into_iter().filter_map(|number| self.backend(number));
         GroupConfig { selector, backends: backends.collect() }
     }
 
+    /// The groups that a backend is in.
+    fn places(&self, number: usize) -> [Option<usize>; 3] {
+        self.backends[number].map(|known| known.map(|(group, _)| group))
+    }
+
     /// The group that a backend will be in, if it will be there.
-    fn home(&self, id: BackendId) -> Option<usize> {
-        let [ours, base, theirs] = [&self.ours, &self.base, &self.theirs].map(|side| side.group_of(id));
+    fn home(&self, number: usize) -> Option<usize> {
+        let [ours, base, theirs] = self.places(number);
         let is_taken_out = ours.is_none() && base.is_some();
         if is_taken_out { None } else { *three_way(&ours, &base, &theirs) }
     }
 
     /// Whether its place is the one that it has in `theirs`: it is new there, or has been moved to another group.
-    fn is_placed(&self, id: BackendId) -> bool {
-        self.base.group_of(id) != self.theirs.group_of(id)
+    fn is_placed(&self, number: usize) -> bool {
+        let [_, base, theirs] = self.places(number);
+        base != theirs
     }
 
-    fn members(&self, group: usize) -> Vec<BackendId> {
-        let is_here = |id: &BackendId| self.home(*id) == Some(group);
-        let has_kept_place = |id: &BackendId| is_here(id) && !self.is_placed(*id);
-        let kept = || self.ours.members(group).filter(has_kept_place);
-        let common = |side: &Side<'_>| -> Vec<BackendId> {
-            let known = |id: &BackendId| has_kept_place(id) && self.base.group_of(*id) == Some(group);
-            side.members(group).filter(known).collect()
-        };
-        let told = self.theirs.members(group).filter(is_here);
-        if common(&self.base) != common(&self.theirs) {
-            return told.chain(kept().filter(|id| self.theirs.group_of(*id) != Some(group))).collect();
+    /// Those of a group of one configuration who will be in that group.
+    fn staying(&self, side: usize, group: usize) -> impl Iterator<Item = usize> {
+        let members = self.groups[side].get(group).map_or(&[][..], |(_, members)| members);
+        members.iter().copied().filter(move |number| self.home(*number) == Some(group))
+    }
+
+    fn members(&self, group: usize) -> Vec<usize> {
+        let kept = || self.staying(OURS, group).filter(|number| !self.is_placed(*number));
+        let told = self.staying(THEIRS, group);
+        let common = |side| self.staying(side, group).filter(|number| !self.is_placed(*number));
+        if !common(BASE).eq(common(THEIRS)) {
+            return told.chain(kept().filter(|number| self.places(*number)[THEIRS] != Some(group))).collect();
         }
         // Newcomers by the one that they stand behind, as there may be many.
-        let mut behind: BTreeMap<Option<BackendId>, Vec<BackendId>> = BTreeMap::new();
+        let mut behind: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
         let mut before = None;
-        for id in told {
-            if self.is_placed(id) {
-                behind.entry(before).or_default().push(id);
+        for number in told {
+            if self.is_placed(number) {
+                behind.entry(before).or_default().push(number);
             } else {
-                before = Some(id);
+                before = Some(number);
             }
         }
         let mut newcomers = |before| behind.remove(&before).unwrap_or_default();
         let mut members = newcomers(None);
-        for id in kept() {
-            members.push(id);
-            members.append(&mut newcomers(Some(id)));
+        for number in kept() {
+            members.push(number);
+            members.append(&mut newcomers(Some(number)));
         }
         members
     }
 
-    fn backend(&self, id: BackendId) -> Option<BackendConfig> {
-        let [ours, base, theirs] = [&self.ours, &self.base, &self.theirs].map(|side| side.backend(id));
+    fn backend(&self, number: usize) -> Option<BackendConfig> {
+        let [ours, base, theirs] = self.backends[number].map(|known| known.map(|(_, backend)| backend));
         let (Some(ours), Some(base), Some(theirs)) = (ours, base, theirs) else { return theirs.or(ours).cloned() };
         Some(BackendConfig {
             name: ours.name.clone(),

@@ -209,6 +209,7 @@ fn of_a_name_that_is_used_twice_each_has_its_own_settings() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it measures itself")]
 fn ten_thousand_backends_are_merged_at_once() {
     const COUNT: u32 = 10_000;
     let numbered = |from: u32| {
@@ -224,5 +225,5 @@ fn ten_thousand_backends_are_merged_at_once() {
     println!("{COUNT} backends: {took:?}");
     let limited = merged.groups[0].backends.iter().filter(|backend| backend.limit == Some(7)).count();
     assert_eq!((merged.groups[0].backends.len(), limited), (10_000, 1_667));
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_millis(500), "{took:?}");
 }
