@@ -12,7 +12,7 @@ use lb_net::config::{
     Control, Initial, Listen, Log, LogFormat, LogTo, Model, Name, Pool, Probes, Process, Service, Sessions, Severity,
     Time, Workers, parse,
 };
-use proptest::{prelude::*, sample::select};
+use proptest::{collection::vec, prelude::*, sample::select};
 
 /// What makes each of the mistakes below the only one.
 const GOOD: &str = "
@@ -321,10 +321,11 @@ fn other_keys() -> Vec<String> {
 fn every_key_changes_the_model() {
     let base = parse(GOOD).unwrap().model;
     let texts = [pool_keys(), other_keys()].concat();
-    let mut seen = vec![base];
+    let mut seen = vec![base.clone()];
     for text in texts {
         let model = parse(&text).unwrap_or_else(|problems| panic!("{text}\n{problems}")).model;
         assert!(!seen.contains(&model), "it changes nothing: {text}");
+        assert!(!base.difference(&model).is_empty() && !model.difference(&base).is_empty(), "not told: {text}");
         assert_eq!(parse(&model.to_toml()).unwrap().model, model, "{text}");
         seen.push(model);
     }
@@ -358,7 +359,7 @@ fn backend() -> impl Strategy<Value = BackendConfig> {
 }
 
 fn group() -> impl Strategy<Value = GroupConfig> {
-    let backends = proptest::collection::vec(backend(), 0..4);
+    let backends = vec(backend(), 0..4);
     (select(SelectorKind::ALL.to_vec()), backends).prop_map(|(kind, all)| GroupConfig::new(all).with_selector(kind))
 }
 
@@ -388,7 +389,7 @@ fn ejection() -> impl Strategy<Value = Eject> {
 
 fn pool() -> impl Strategy<Value = Pool> {
     let times = proptest::option::of(time());
-    let groups = proptest::collection::vec(group(), 0..4);
+    let groups = vec(group(), 0..4);
     let health = (proptest::option::of(probes()), proptest::option::of(ejection()));
     (groups, times, health, any::<bool>(), any::<bool>(), 1_u16..).prop_map(
         |(groups, slow, health, first, auto, port)| {
@@ -424,8 +425,8 @@ fn model() -> impl Strategy<Value = Model> {
     let listen = |at: usize| -> Listen {
         format!("{}{}", ["", "127.0.0.1:", "[::1]:", "name:"][at % 4], 80 + at).parse().unwrap()
     };
-    let pools = proptest::collection::vec(pool(), 1..3);
-    let services = proptest::collection::vec((any::<prop::sample::Index>(), sessions(), any::<bool>()), 0..4);
+    let pools = vec(pool(), 1..3);
+    let services = vec((any::<prop::sample::Index>(), sessions(), any::<bool>()), 0..4);
     let process = (0_usize..1025, proptest::option::of(time()), any::<bool>(), select(vec![0, 1, 2]));
     (pools, services, sessions(), process).prop_map(move |(pools, services, defaults, process)| {
         let (workers, resolve_every, json, to) = process;
@@ -450,11 +451,28 @@ fn model() -> impl Strategy<Value = Model> {
     })
 }
 
+/// A model, and one that has some of its parts.
+fn two_models() -> impl Strategy<Value = (Model, Model)> {
+    (model(), model(), vec(any::<bool>(), 5)).prop_map(|(one, other, own)| {
+        let part = |at: usize| if own[at] { &one } else { &other };
+        let mut mixed = Model::default().with_defaults(part(0).defaults().clone()).with_log(part(1).log());
+        mixed = mixed.with_control(part(2).control().clone()).with_process(part(3).process().clone());
+        for (name, pool) in part(4).pools() {
+            mixed.add_pool(name.clone(), pool.clone()).unwrap();
+        }
+        for (name, service) in one.services() {
+            // Not each fits the other's pools.
+            let _ = mixed.add_service(name.clone(), service.clone());
+        }
+        (one, mixed)
+    })
+}
+
 /// Files that are nearly good: the interesting ones.
 fn nearly() -> impl Strategy<Value = String> {
     let example = include_str!("../../examples/lb.toml");
     let change = (any::<prop::sample::Index>(), 0_usize..20, "[\\[\\]{}=\"'a-z0-9.,%!: \n\u{1}é-]{0,6}");
-    proptest::collection::vec(change, 0..6).prop_map(move |changes| {
+    vec(change, 0..6).prop_map(move |changes| {
         let mut text: Vec<char> = example.chars().collect();
         for (at, width, new) in changes {
             let at = at.index(text.len());
@@ -472,6 +490,13 @@ proptest! {
         let loaded = parse(&text).map_err(|problems| TestCaseError::fail(format!("{problems}\n{text}")))?;
         prop_assert_eq!(&loaded.model, &model, "{}", text);
         prop_assert_eq!(loaded.model.to_toml(), text);
+    }
+
+    #[test]
+    fn models_are_different_exactly_when_they_are_not_equal((one, other) in two_models()) {
+        prop_assert_eq!(one.difference(&other).is_empty(), one == other);
+        prop_assert_eq!(one.difference(&other).changes().len() > 0, !other.difference(&one).is_empty());
+        prop_assert!(one.difference(&one.clone()).is_empty());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! A [`Model`] is a plain value, and a valid one: whoever holds it has nothing left to check but what only the system
 //! knows (names, addresses, users). [`parse`] reads it from TOML and says of everything that is wrong where it stands and
 //! what was expected; [`Model::to_toml`] writes it in one way only, which reads back as an equal model.
-//! [`warnings`](Model::warnings) tell what is legal but hardly meant, and [`schema`] is for editors.
+//! [`warnings`](Model::warnings) tell what is legal but hardly meant, [`difference`](Model::difference) tells two models
+//! apart, and [`schema`] is for editors.
 //! ```
 //! let loaded = lb_net::config::parse(r#"
 //!     [pools.web]
@@ -25,6 +26,9 @@
 //! ```
 
 mod check;
+mod difference;
+mod difference_pool;
+mod difference_values;
 mod keys;
 mod model;
 mod pool;
@@ -41,6 +45,7 @@ mod write;
 
 pub use self::{
     check::Warning,
+    difference::{Change, Difference},
     model::{Control, Invalid, Log, LogFormat, LogTo, Model, Process, Role, Service},
     pool::{Initial, Pool, PoolError, Probes},
     problem::{Problem, Problems, Severity},

@@ -1,0 +1,202 @@
+//! What is different between two models, for people to read.
+
+use std::fmt;
+
+use toml::de::DeTable;
+
+use super::{
+    Model,
+    difference_pool::{pool, size},
+    difference_values::{Values, both, settings, table, text, values},
+};
+
+/// How many lines about backends of one pool are printed.
+const PRINTED: usize = 20;
+
+/// Everything that is different between two models, in one order always. It is empty exactly when they are equal.
+///
+/// Printed it has a line for each change, but of each pool at most 20 about its backends, and how many more there are;
+/// [`changes`](Self::changes) has them all.
+/// ```
+/// let old = lb_net::config::parse("[process]\nworkers = 2\n[pools.web]\ngroups = 'alpha beta'")?.model;
+/// let new = lb_net::config::parse("[process]\nworkers = 4\n[pools.web]\ngroups = 'alpha::9 gamma'\n[pools.api]")?.model;
+/// assert_eq!(
+///     old.difference(&new).to_string(),
+///     "+ pool api: no backend\n\
+///      ~ pool web: - backend beta in group 0\n\
+///      ~ pool web: backend alpha: limit none -> 9\n\
+///      ~ pool web: + backend gamma in group 0\n\
+///      ~ process: workers 2 -> 4 (takes effect at the next start)\n"
+/// );
+/// assert!(old.difference(&old).is_empty());
+/// # Ok::<(), lb_net::config::Problems>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    changes: Vec<Change>,
+}
+
+/// One thing that is different. Printed it is a line that begins with `+`, `-` or `~`, without its end.
+/// ```
+/// let new = lb_net::config::parse("[log]\nformat = 'json'")?.model;
+/// let difference = lb_net::config::Model::default().difference(&new);
+/// let change = difference.changes().next().ok_or("there is one")?;
+/// assert_eq!(change.to_string(), "~ log: format human -> json (takes effect at the next start)");
+/// assert!(change.needs_restart());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    sign: char,
+    subject: String,
+    /// What of it; nothing, where it is all of it.
+    what: String,
+    needs_restart: bool,
+    is_of_backend: bool,
+}
+
+impl Difference {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// All of it.
+    pub fn changes(&self) -> impl ExactSizeIterator<Item = &Change> {
+        self.changes.iter()
+    }
+}
+
+impl Change {
+    /// A part of something that is there before and after.
+    pub(super) fn within(subject: &str, what: String) -> Self {
+        Self { sign: '~', subject: subject.to_owned(), what, needs_restart: false, is_of_backend: false }
+    }
+
+    pub(super) fn of_backend(subject: &str, what: String) -> Self {
+        Self { is_of_backend: true, ..Self::within(subject, what) }
+    }
+
+    fn whole(sign: char, subject: &str, what: String) -> Self {
+        Self { sign, ..Self::within(subject, what) }
+    }
+
+    /// Whether a process that runs cannot take it over: it takes effect at the next start.
+    #[must_use]
+    pub fn needs_restart(&self) -> bool {
+        self.needs_restart
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.sign, self.subject)?;
+        if !self.what.is_empty() {
+            write!(f, ": {}", self.what)?;
+        }
+        f.write_str(if self.needs_restart { " (takes effect at the next start)" } else { "" })
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for of_one in self.changes.chunk_by(|one, next| one.subject == next.subject) {
+            let all = of_one.iter().filter(|change| change.is_of_backend).count();
+            let mut printed = 0;
+            for change in of_one {
+                printed += usize::from(change.is_of_backend);
+                if !change.is_of_backend || printed <= PRINTED {
+                    writeln!(f, "{change}")?;
+                }
+                if change.is_of_backend && printed == all && all > PRINTED {
+                    writeln!(f, "~ {}: {} more changes of backends", change.subject, all - PRINTED)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Model {
+    /// What is different in `new`.
+    #[must_use]
+    pub fn difference(&self, new: &Self) -> Difference {
+        // The written form has every key that there is, so that none can be forgotten here.
+        let [old, new] = [self, new].map(Self::to_toml);
+        let [old, new] = [&old, &new].map(|text| DeTable::parse_recoverable(text).0);
+        let [old, new] = [&old, &new].map(|root| values(root.get_ref()));
+        let mut changes = pools(&old, &new);
+        changes.extend(services(&old, &new));
+        changes.extend(rest(&old, &new));
+        Difference { changes }
+    }
+}
+
+/// What a process that runs cannot change: who it is, how many threads it has, where it is controlled and where it logs.
+fn is_read_at_the_start(section: &str, key: &str) -> bool {
+    match section {
+        "control" => true,
+        "process" => ["user", "workers"].contains(&key),
+        "log" => ["to", "format"].contains(&key),
+        _ => false,
+    }
+}
+
+fn pools(old: &Values<'_>, new: &Values<'_>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (name, sides) in both(tables(old, "pools"), tables(new, "pools")) {
+        let subject = format!("pool {name}");
+        match sides {
+            [Some(old), Some(new)] => changes.extend(pool(&subject, &old, &new)),
+            [_, Some(new)] => changes.push(Change::whole('+', &subject, size(&new))),
+            _ => changes.push(Change::whole('-', &subject, String::new())),
+        }
+    }
+    changes
+}
+
+/// Each with what it inherits, because that is how it behaves.
+fn services(old: &Values<'_>, new: &Values<'_>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (name, sides) in both(tables(old, "services"), tables(new, "services")) {
+        let subject = format!("service {name}");
+        match sides {
+            [Some(own_old), Some(own_new)] => {
+                let [old, new] = [(old, own_old), (new, own_new)].map(|(root, own)| {
+                    let mut whole = table(root.get("defaults").copied());
+                    whole.extend(own);
+                    whole
+                });
+                changes.extend(settings(&old, &new).into_iter().map(|setting| Change::within(&subject, setting.text)));
+            }
+            [_, Some(new)] => {
+                let said = |key| new.get(key).map(|value| text(value)).unwrap_or_default();
+                let what = format!("listens on {}, pool {}", said("listen"), said("pool"));
+                changes.push(Change::whole('+', &subject, what));
+            }
+            _ => changes.push(Change::whole('-', &subject, String::new())),
+        }
+    }
+    changes
+}
+
+/// The tables in a table, by name.
+fn tables<'a>(root: &Values<'a>, name: &str) -> Vec<(&'a str, Values<'a>)> {
+    table(root.get(name).copied()).into_iter().map(|(name, own)| (name, table(Some(own)))).collect()
+}
+
+/// What is neither pool nor service.
+fn rest(old: &Values<'_>, new: &Values<'_>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (name, [old, new]) in both(old.iter(), new.iter()) {
+        if !["pools", "services"].contains(name) {
+            let told = settings(&table(old.copied()), &table(new.copied()));
+            changes.extend(told.into_iter().map(|setting| Change {
+                needs_restart: is_read_at_the_start(name, &setting.key),
+                ..Change::within(name, setting.text)
+            }));
+        }
+    }
+    changes
+}

@@ -1,0 +1,133 @@
+//! The tables of two written models side by side, and their values as people read them.
+
+use std::collections::BTreeMap;
+
+use toml::de::{DeTable, DeValue};
+
+use super::quoted;
+
+/// A table.
+pub(super) type Values<'a> = BTreeMap<&'a str, &'a DeValue<'a>>;
+
+/// One key whose value is another one.
+pub(super) struct Setting {
+    /// The key; of a table within a table that of the outer one.
+    pub(super) key: String,
+    /// `idle_timeout never -> 5m`
+    pub(super) text: String,
+}
+
+pub(super) fn values<'a>(table: &'a DeTable<'a>) -> Values<'a> {
+    table.iter().map(|(key, value)| (key.get_ref().as_ref(), value.get_ref())).collect()
+}
+
+/// The keys of what is a table; none of anything else.
+pub(super) fn table<'a>(value: Option<&'a DeValue<'a>>) -> Values<'a> {
+    match value {
+        Some(DeValue::Table(table)) => values(table),
+        _ => Values::new(),
+    }
+}
+
+/// The values of what is a list; none of anything else.
+pub(super) fn list<'a>(value: Option<&'a DeValue<'a>>) -> impl Iterator<Item = &'a DeValue<'a>> {
+    let list = match value {
+        Some(DeValue::Array(list)) => &list[..],
+        _ => &[],
+    };
+    list.iter().map(|value| value.get_ref())
+}
+
+/// The keys of both, in order, with what each says.
+pub(super) fn both<K: Ord, V>(
+    old: impl IntoIterator<Item = (K, V)>,
+    new: impl IntoIterator<Item = (K, V)>,
+) -> BTreeMap<K, [Option<V>; 2]> {
+    let mut both: BTreeMap<K, [Option<V>; 2]> =
+        old.into_iter().map(|(key, value)| (key, [Some(value), None])).collect();
+    for (key, value) in new {
+        both.entry(key).or_insert([None, None])[1] = Some(value);
+    }
+    both
+}
+
+/// All keys whose values are others.
+pub(super) fn settings(old: &Values<'_>, new: &Values<'_>) -> Vec<Setting> {
+    let mut all = Vec::new();
+    for (key, [old, new]) in both(old.iter(), new.iter()) {
+        let mut lines = Vec::new();
+        compare(&mut lines, key, key, [old, new].map(|value| value.copied()));
+        all.extend(lines.into_iter().map(|text| Setting { key: (*key).to_owned(), text }));
+    }
+    all
+}
+
+fn compare(lines: &mut Vec<String>, path: &str, key: &str, sides: [Option<&DeValue<'_>>; 2]) {
+    match sides {
+        [Some(DeValue::Table(old)), Some(DeValue::Table(new))] => {
+            for (key, sides) in both(values(old), values(new)) {
+                compare(lines, &format!("{path}.{key}"), key, sides);
+            }
+        }
+        [None, Some(DeValue::Table(new))] => lines.push(format!("+ {path}: {}", assignments(&values(new)))),
+        [Some(DeValue::Table(_)), None] => lines.push(format!("- {path}")),
+        [old, new] if old.map(written) != new.map(written) => {
+            lines.extend(changed(path, key, [old.map(text), new.map(text)]));
+        }
+        _ => {}
+    }
+}
+
+/// `path old -> new`; nothing where one side only says what holds without it.
+pub(super) fn changed(path: &str, key: &str, sides: [Option<String>; 2]) -> Option<String> {
+    let is_new = sides.iter().all(Option::is_some) || !sides.iter().flatten().all(|said| said == without(key));
+    let [old, new] = sides.map(|said| said.unwrap_or_else(|| without(key).to_owned()));
+    is_new.then(|| format!("{path} {old} -> {new}"))
+}
+
+/// What holds where a key is not written.
+fn without(key: &str) -> &'static str {
+    match key {
+        "limit" | "port" => "none",
+        "spill" => "false",
+        "status" => "enabled",
+        "weight" => "1",
+        _ => "unset",
+    }
+}
+
+/// A value for a person: words without quotes.
+pub(super) fn text(value: &DeValue<'_>) -> String {
+    let words =
+        |value| list(value).map(|value| value.as_str().filter(|word| is_plain(word))).collect::<Option<Vec<_>>>();
+    match value {
+        DeValue::String(word) if is_plain(word) => word.to_string(),
+        DeValue::Array(all) if all.is_empty() => "none".to_owned(),
+        DeValue::Array(_) => words(Some(value)).map_or_else(|| written(value), |words| words.join(", ")),
+        _ => written(value),
+    }
+}
+
+/// Whether a word is itself on a terminal, and no list.
+fn is_plain(word: &str) -> bool {
+    !word.is_empty() && !word.contains(|letter: char| letter.is_control() || "\"',".contains(letter))
+}
+
+/// A value as TOML: two that differ are written differently.
+fn written(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(word) => quoted(word),
+        DeValue::Integer(number) => number.as_str().to_owned(),
+        DeValue::Float(number) => number.as_str().to_owned(),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(_) => format!("[{}]", list(Some(value)).map(written).collect::<Vec<_>>().join(", ")),
+        DeValue::Table(table) => format!("{{ {} }}", assignments(&values(table))),
+    }
+}
+
+/// `key = value, ...`
+pub(super) fn assignments(values: &Values<'_>) -> String {
+    let all: Vec<String> = values.iter().map(|(key, value)| format!("{key} = {}", written(value))).collect();
+    all.join(", ")
+}
