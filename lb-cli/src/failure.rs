@@ -47,6 +47,11 @@ impl Failure {
         Self::new(status, String::new())
     }
 
+    /// Whether it ends with this status.
+    pub(crate) fn is(&self, status: Status) -> bool {
+        self.status == status
+    }
+
     /// The same behind the word that it is about.
     pub(crate) fn about(self, word: &str) -> Self {
         Self { line: format!("{word}: {}", self.line), ..self }

@@ -25,14 +25,24 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
     })
 }
 
+/// Reads a file, and says on stderr what is hardly meant as well.
+///
+/// # Errors
+/// When it cannot be read, or is wrong.
+pub(crate) fn load_with_warnings(path: &Path) -> Result<Loaded, Failure> {
+    let loaded = load(path)?;
+    let file = path.display().to_string();
+    loaded.warnings.iter().for_each(|warning| say(&warning.in_file(&file)));
+    Ok(loaded)
+}
+
 /// `lb check`: says what is wrong, and starts nothing.
 ///
 /// # Errors
 /// When it cannot be read, or is wrong.
 pub(crate) fn check(path: &Path) -> Result<String, Failure> {
-    let loaded = load(path)?;
+    let loaded = load_with_warnings(path)?;
     let file = path.display().to_string();
-    loaded.warnings.iter().for_each(|warning| say(&warning.in_file(&file)));
     let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     let model = &loaded.model;
     let backends = model.pools().values().map(|pool| pool.config().backends().count()).sum();

@@ -5,6 +5,7 @@ mod ask;
 mod control;
 mod daemon;
 mod demo;
+mod diff;
 mod dump;
 mod dumper;
 mod environment;
@@ -30,7 +31,7 @@ use std::{
     process::ExitCode,
 };
 
-use args::{Balance, Command, Run};
+use args::{Balance, Command, Diff, Run};
 use environment::Environment;
 use failure::{Failure, Status};
 use log::{Format, Log};
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Ok((environment, Command::Balance(balance))) => return begin(&balance, environment),
         Ok((environment, Command::Run(run))) => return begin_file(&run, environment),
         Ok((_, Command::Check(check))) => file::check(&check.file).and_then(|text| print(&text)),
+        Ok((_, Command::Diff(files))) => return compare(&files, &stderr),
         Ok((_, Command::Schema)) => print(&lb_net::config::schema()),
         Ok((_, Command::Demo(demo))) => demo::run(&demo),
         Ok((_, Command::Print(text))) => print(&text),
@@ -91,6 +93,16 @@ fn begin_file(args: &Run, environment: Environment) -> ExitCode {
             done.map_or_else(|failure| failure.report(&log), |()| ExitCode::SUCCESS)
         }
         Err(failure) => failure.report(&first),
+    }
+}
+
+/// `lb diff`: its exit status says whether there is a difference.
+fn compare(files: &Diff, stderr: &Log) -> ExitCode {
+    let done = diff::difference(files).and_then(|text| print(&text).map(|()| text.is_empty()));
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(diff::DIFFERENT),
+        Err(failure) => failure.report(stderr),
     }
 }
 

@@ -32,6 +32,20 @@ pub(crate) struct Check {
     pub(crate) file: PathBuf,
 }
 
+/// Says what a reload would change in the lb that runs, or what is different between two files.
+#[derive(Debug, Parser)]
+#[command(name = "lb diff", version, override_usage = "lb diff [FILE]\n       lb diff OLD NEW", after_help = help::DIFF)]
+#[command(max_term_width = 120)]
+pub(crate) struct Diff {
+    /// The file; of two the old one
+    #[arg(value_name = "FILE", default_value = USUAL)]
+    pub(crate) old: PathBuf,
+
+    /// The new file: the two are compared, and no running lb is asked
+    #[arg(value_name = "NEW")]
+    pub(crate) new: Option<PathBuf>,
+}
+
 /// Prints the JSON schema of configuration files, for editors that complete and check while one writes.
 #[derive(Debug, Parser)]
 #[command(name = "lb schema", version, override_usage = "lb schema", max_term_width = 120)]

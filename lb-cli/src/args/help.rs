@@ -10,11 +10,12 @@ pub(super) const PROCESS: &str = "Process";
 pub(super) const LOGS: &str = "Logs";
 
 /// The ways to call it.
-pub(crate) const SYNOPSIS: [&str; 6] = [
+pub(crate) const SYNOPSIS: [&str; 7] = [
     "lb [options] PORT backend... [!|%]",
     "lb [-b ADDRESS] -i|-c COMMANDS PORT",
     "lb run [--config FILE] [--daemon]",
     "lb check [FILE]",
+    "lb diff [FILE]|OLD NEW",
     "lb schema",
     "lb demo [options]",
 ];
@@ -45,7 +46,7 @@ pub(crate) const CHECKS: [(&str, &str); 12] = [
 ];
 
 /// Command lines and what they do.
-pub(crate) const EXAMPLES: [(&str, &str); 11] = [
+pub(crate) const EXAMPLES: [(&str, &str); 12] = [
     ("lb 80 alpha beta", "in turn: alpha beta alpha beta ..."),
     ("lb 80 alpha::256 ! beta::64 ! spare", "fill alpha, then beta, then spare"),
     ("lb 80 alpha beta gamma %", "each client has its own backend"),
@@ -55,13 +56,15 @@ pub(crate) const EXAMPLES: [(&str, &str); 11] = [
     ("lb -m http=/up:expect=UP 80 alpha beta", "ask the applications"),
     ("lb -c 'disable 0' 80", "no new connections for the first one"),
     ("lb check lb.toml", "what is wrong with a configuration file"),
+    ("lb diff lb.toml", "what a reload of it would change"),
     ("lb run --config lb.toml", "all of its services, in one process"),
     ("lb demo", "see it work, in one process"),
 ];
 
 /// What it ends with.
-pub(crate) const STATUSES: [(&str, &str); 6] = [
+pub(crate) const STATUSES: [(&str, &str); 7] = [
     ("0", "stopped as asked, or serving in the background"),
+    ("1", "lb diff has found a difference"),
     ("64", "usage, or what a configuration file says"),
     ("65", "a backend"),
     ("69", "the groups, monitoring, control"),
@@ -114,6 +117,18 @@ It says where each mistake stands, what was expected, and the nearest key that t
 warnings, what is legal and hardly meant. It asks for no name and opens no port.
 
 Exit status: 0 fine, with or without warnings, 64 usage or the file, 71 it cannot be read.";
+
+pub(super) const DIFF: &str = "\
+Each line is one change: + comes, - goes, ~ becomes another. What a running process cannot take over
+is marked; everything else takes effect at a reload. Nothing is changed, and a file that is wrong is
+told as by lb check.
+
+With one file its services are looked for where the file has them listen and has [control], and the
+first lb that answers there tells what it has loaded. What was ordered of it since then (-i, -c) is
+neither shown nor undone, unless the file now says something else of the same thing.
+
+Exit status: 0 nothing is different, 1 something is, 64 usage or a file, 69 the running lb does not
+tell what it has loaded, 70 no lb runs that serves the file's services, 71 a file cannot be read.";
 
 pub(super) const DEMO: &str = "\
 Keys, on a terminal:

@@ -16,7 +16,7 @@ use lb_net::{
 };
 
 pub(crate) use self::{
-    file::{Check, Run, Schema},
+    file::{Check, Diff, Run, Schema},
     help::{CHECKS, ENVIRONMENT, EXAMPLES, FILES, SIGNALS, STATUSES, SYNOPSIS, WORDS},
     read::parse,
     values::{Page, Race},
@@ -38,6 +38,7 @@ pub(crate) enum Command {
     /// All services of a configuration file.
     Run(Run),
     Check(Check),
+    Diff(Diff),
     Schema,
     /// Help, or the version.
     Print(String),

@@ -8,7 +8,7 @@ use clap::{
     value_parser,
 };
 
-use super::{Balance, Check, Command, Demo, Page, Run, Schema};
+use super::{Balance, Check, Command, Demo, Diff, Page, Run, Schema};
 use crate::failure::{Failure, Status};
 
 /// Reads the command line.
@@ -18,6 +18,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         Some("demo") => return other::<Demo>(&arguments[1..], "lb demo", Command::Demo),
         Some("run") => return other::<Run>(&arguments[1..], "lb run", Command::Run),
         Some("check") => return other::<Check>(&arguments[1..], "lb check", Command::Check),
+        Some("diff") => return other::<Diff>(&arguments[1..], "lb diff", Command::Diff),
         Some("schema") => return other::<Schema>(&arguments[1..], "lb schema", |_| Command::Schema),
         _ => {}
     }
@@ -29,7 +30,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         return Ok(Command::Generate(*page));
     }
     let balance: Balance = valid(&matches, "lb")?;
-    if let Some(name) = ["demo", "run", "check", "schema"].into_iter().find(|name| balance.port == *name) {
+    if let Some(name) = ["demo", "run", "check", "diff", "schema"].into_iter().find(|name| balance.port == *name) {
         return Err(Failure::new(
             Status::Usage,
             format!("'{name}' goes first: lb {name} [options]; see lb {name} --help"),

@@ -98,7 +98,7 @@ impl Drop for Running {
 
 /// `lb` with these arguments, in the foreground.
 pub(crate) fn command(args: &[&str]) -> Command {
-    let has_none = args.first().is_some_and(|first| ["demo", "run", "check", "schema"].contains(first));
+    let has_none = args.first().is_some_and(|first| ["demo", "run", "check", "diff", "schema"].contains(first));
     let in_foreground = if has_none { &[][..] } else { &["-f"] };
     bare_command(&[in_foreground, args].concat())
 }
