@@ -70,6 +70,7 @@ pub(crate) async fn serve(
         // An error is the end of the sender: a stop as well.
         let _ = begun.wait_for(|begun| *begun).await;
     };
+    let fleet = move || Arc::clone(&fleet);
     let served = manage::serve(socket, fleet, Settings::default(), stopping, closed(address));
     if let Err(error) = served.await {
         log.write(&Entry::new(Level::Error, "control-failed", format!("cannot be controlled: {error}")));

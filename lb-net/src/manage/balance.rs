@@ -7,9 +7,11 @@ use lb_core::{BackendConfig, Config, GroupConfig, Health, Status};
 
 use super::{
     ChangeError, Edit, Fleet, Order,
-    command::{Command, Monitor, Number},
+    command::{Command, Monitor, Number, printable},
     fleet::{backend_named, selector},
+    said::{Done, Refusal, Said},
     show::{self, Channel, channels},
+    whole,
 };
 
 /// Groups that balance has, used or not. Further ones can be entered where there are more.
@@ -39,6 +41,11 @@ what balance.fm does not have:
   weight <N> <W>          the share of channel N, 0 for none
   explain <ADDRESS>       the channel that a client would get, and why no other
   show json               all counters, for programs
+  services                what is served where, and from which pool
+  reload                  apply what is new in the configuration file
+  diff                    what reload would change
+  dump                    the configuration in force, as a file
+  dump loaded             the configuration as it was loaded
   <command>; <command>    several commands in one line
 ";
 
@@ -56,6 +63,15 @@ pub struct Reply {
     pub failed: bool,
     /// Whether the session is over.
     pub end: Option<End>,
+}
+
+impl Reply {
+    fn say(&mut self, text: &str) {
+        self.text.push_str(text);
+        if !text.is_empty() && !text.ends_with('\n') {
+            self.text.push('\n');
+        }
+    }
 }
 
 /// How a session ends by a command.
@@ -89,9 +105,6 @@ pub struct Shell {
     group: usize,
 }
 
-/// The text of a command that went well, or of one that did not.
-type Said = Result<String, String>;
-
 impl Shell {
     /// The group that commands are about; the prompt shows it.
     #[must_use]
@@ -101,7 +114,7 @@ impl Shell {
 
     /// Carries out the commands of one line, each whatever became of those before it. It blocks while a name is resolved.
     pub fn execute(&mut self, line: &str, fleet: &dyn Fleet) -> Reply {
-        let mut reply = Reply::default();
+        let (mut reply, mut is_change) = (Reply::default(), false);
         for part in line.split(';') {
             let said = match Command::parse(part) {
                 Ok(None) => continue,
@@ -113,26 +126,29 @@ impl Shell {
                     reply.end = Some(End::Kill);
                     break;
                 }
-                Ok(Some(command)) => self.carry_out(&command, fleet),
+                Ok(Some(command)) => self.carry_out(&command, fleet).map_err(Refusal::into_text),
                 Err(text) => Err(text),
             };
             reply.failed |= said.is_err();
-            let text = said.unwrap_or_else(|text| text);
-            reply.text.push_str(&text);
-            if !text.is_empty() && !text.ends_with('\n') {
-                reply.text.push('\n');
-            }
+            is_change |= said.as_ref().is_ok_and(|done| done.is_change);
+            reply.say(&said.map_or_else(|text| text, |done| done.text));
+        }
+        if is_change && let Some(permanence) = fleet.process().and_then(|process| process.permanence()) {
+            reply.say(&permanence);
         }
         reply
     }
 
-    fn carry_out(&mut self, command: &Command<'_>, fleet: &dyn Fleet) -> Said {
+    pub(super) fn carry_out(&mut self, command: &Command<'_>, fleet: &dyn Fleet) -> Said {
         match *command {
-            Command::Quit | Command::Kill => Ok(String::new()),
-            Command::Show => Ok(show::table(fleet)),
-            Command::ShowJson => Ok(show::machine(fleet)),
-            Command::Help => Ok(HELP.to_owned()),
-            Command::Version => Ok(version()),
+            Command::Quit | Command::Kill => Ok("".into()),
+            Command::Show => Ok(show::table(fleet).into()),
+            Command::ShowJson => Ok(format!("{}\n", show::machine(fleet)).into()),
+            Command::Help => Ok(HELP.into()),
+            Command::Version => Ok(version().into()),
+            Command::Reload | Command::Difference | Command::Dump | Command::DumpLoaded | Command::Services => {
+                whole::carry_out(command, fleet)
+            }
             Command::Monitor(order) => monitor(order, fleet),
             Command::Group(number) => self.enter(number, fleet),
             Command::Disable(number) => self.disable(number, fleet),
@@ -151,13 +167,13 @@ impl Shell {
             Command::MrtgConnections { group, channel } => {
                 mrtg(group, channel, fleet, |backend| [backend.picked().to_string(), "UNKNOWN".to_owned()])
             }
-            Command::Explain(client) => Ok(explain(client, fleet)),
+            Command::Explain(client) => Ok(explain(client, fleet).into()),
         }
     }
 
     fn enter(&mut self, number: Number<'_>, fleet: &dyn Fleet) -> Said {
-        self.group = existing_group(number, fleet).ok_or("value out of range")?;
-        Ok(String::new())
+        self.group = existing_group(number, fleet).ok_or_else(|| unknown("value out of range"))?;
+        Ok("".into())
     }
 
     /// A channel of the current group.
@@ -168,78 +184,81 @@ impl Shell {
     fn disable(&self, number: Number<'_>, fleet: &dyn Fleet) -> Said {
         let channel = self.channel(number, fleet).ok_or_else(|| no_such(number))?;
         if channel.backend.status == Status::Disabled {
-            return Ok(format!("channel {number} already disabled"));
+            return Ok(format!("channel {number} already disabled").into());
         }
         give(&channel, Order::Status(Status::Disabled), fleet).ok_or_else(|| no_such(number))?;
-        Ok(format!("channel {number} disabled"))
+        Ok(Done::changed(format!("channel {number} disabled")))
     }
 
     fn enable(&self, number: Number<'_>, fleet: &dyn Fleet) -> Said {
         let channel = self.channel(number, fleet).ok_or_else(|| no_such(number))?;
         if (channel.backend.status, channel.backend.health) == (Status::Enabled, Health::Up) {
-            return Ok(format!("channel {number} already enabled"));
+            return Ok(format!("channel {number} already enabled").into());
         }
         give(&channel, Order::Enable, fleet).ok_or_else(|| no_such(number))?;
-        Ok(format!("channel {number} enabled"))
+        Ok(Done::changed(format!("channel {number} enabled")))
     }
 
     /// What is disabled takes even less than what drains: it stays so.
     fn drain(&self, number: Number<'_>, fleet: &dyn Fleet) -> Said {
         let channel = self.channel(number, fleet).ok_or_else(|| no_such(number))?;
-        let disabled = channel.backend.status == Status::Disabled;
+        let (disabled, draining) =
+            (channel.backend.status == Status::Disabled, channel.backend.status == Status::Draining);
         if !disabled {
             give(&channel, Order::Status(Status::Draining), fleet).ok_or_else(|| no_such(number))?;
         }
         // Counted after the order: from now on it only falls.
         let left = self.channel(number, fleet).ok_or_else(|| no_such(number))?.backend.in_flight;
-        Ok(match (left, disabled) {
+        let text = match (left, disabled) {
             (0, _) => format!("channel {number} drained"),
             (1, false) => format!("channel {number} draining, 1 connection left"),
             (_, false) => format!("channel {number} draining, {left} connections left"),
             (1, true) => format!("channel {number} already disabled, 1 connection left"),
             (_, true) => format!("channel {number} already disabled, {left} connections left"),
-        })
+        };
+        Ok(Done { text, is_change: !disabled && !draining })
     }
 
     fn reset(&self, number: Number<'_>, fleet: &dyn Fleet) -> Said {
         let channel = self.channel(number, fleet).ok_or_else(|| no_such(number))?;
         give(&channel, Order::ResetCounters, fleet).ok_or_else(|| no_such(number))?;
-        Ok(format!("channel {number} counters reset"))
+        Ok(format!("channel {number} counters reset").into())
     }
 
     /// balance's 0 is no limit.
     fn limit(&self, number: Number<'_>, limit: u32, fleet: &dyn Fleet) -> Said {
-        let channel = self.channel(number, fleet).ok_or("unknown channel")?;
-        give(&channel, Order::Limit(Some(limit).filter(|limit| *limit > 0)), fleet).ok_or("unknown channel")?;
-        Ok(format!("maxc of channel {number} changed to {limit}"))
+        let channel = self.channel(number, fleet).ok_or_else(|| unknown(UNKNOWN_CHANNEL))?;
+        let limited = give(&channel, Order::Limit(Some(limit).filter(|limit| *limit > 0)), fleet);
+        limited.ok_or_else(|| unknown(UNKNOWN_CHANNEL))?;
+        Ok(Done::changed(format!("maxc of channel {number} changed to {limit}")))
     }
 
     fn weigh(&self, number: Number<'_>, weight: u16, fleet: &dyn Fleet) -> Said {
-        let channel = self.channel(number, fleet).ok_or("unknown channel")?;
-        give(&channel, Order::Weight(weight), fleet).ok_or("unknown channel")?;
-        Ok(format!("weight of channel {number} changed to {weight}"))
+        let channel = self.channel(number, fleet).ok_or_else(|| unknown(UNKNOWN_CHANNEL))?;
+        give(&channel, Order::Weight(weight), fleet).ok_or_else(|| unknown(UNKNOWN_CHANNEL))?;
+        Ok(Done::changed(format!("weight of channel {number} changed to {weight}")))
     }
 
     fn create(&self, host: &str, port: &str, fleet: &dyn Fleet) -> Said {
-        let backend = backend_named(host, port).ok_or("invalid address")?;
+        let backend = backend_named(host, port).ok_or_else(|| misnamed(host, port))?;
         let created = backend.clone();
         self.change(Some(&backend), fleet, &mut |config| {
             group_of(config, self.group, fleet).backends.push(created.clone());
             Ok(())
         })?;
-        Ok("channel created".to_owned())
+        Ok(Done::changed("channel created"))
     }
 
     fn assign(&self, number: Number<'_>, host: &str, port: &str, fleet: &dyn Fleet) -> Said {
         // Said at once, before a name is asked for, and again with the configuration that is changed.
-        assignable(&mut fleet.config(), self.group, number).map(|_| ())?;
-        let backend = backend_named(host, port).ok_or("invalid address")?;
+        assignable(&mut fleet.config(), self.group, number).map(|_| ()).map_err(objection)?;
+        let backend = backend_named(host, port).ok_or_else(|| misnamed(host, port))?;
         let name = backend.name.clone();
         self.change(Some(&backend), fleet, &mut |config| {
             assignable(config, self.group, number)?.name.clone_from(&name);
             Ok(())
         })?;
-        Ok("channel reassigned".to_owned())
+        Ok(Done::changed("channel reassigned"))
     }
 
     fn set_type(&self, hashes: bool, fleet: &dyn Fleet) -> Said {
@@ -248,19 +267,36 @@ impl Shell {
             group_of(config, self.group, fleet).selector = selector;
             Ok(())
         })?;
-        Ok(format!("group {} set to {}", self.group, if hashes { "hash" } else { "round robin" }))
+        Ok(Done::changed(format!("group {} set to {}", self.group, if hashes { "hash" } else { "round robin" })))
     }
 
-    fn change(&self, newcomer: Option<&BackendConfig>, fleet: &dyn Fleet, edit: &mut Edit<'_>) -> Result<(), String> {
+    fn change(&self, newcomer: Option<&BackendConfig>, fleet: &dyn Fleet, edit: &mut Edit<'_>) -> Result<(), Refusal> {
         fleet.change(newcomer, edit).map_err(|error| match error {
-            ChangeError::Address(_) => "invalid address".to_owned(),
-            ChangeError::Refused(text) => text.to_owned(),
+            ChangeError::Address(why) => Refusal::Invalid(INVALID_ADDRESS.to_owned(), Some(why)),
+            ChangeError::Refused(text) => objection(text),
         })
     }
 }
 
-fn no_such(number: Number<'_>) -> String {
-    format!("no such channel {number}")
+const INVALID_ADDRESS: &str = "invalid address";
+const UNKNOWN_CHANNEL: &str = "unknown channel";
+
+fn unknown(text: impl Into<String>) -> Refusal {
+    Refusal::Unknown(text.into())
+}
+
+fn no_such(number: Number<'_>) -> Refusal {
+    unknown(format!("no such channel {number}"))
+}
+
+fn misnamed(host: &str, port: &str) -> Refusal {
+    let why = format!("'{}' and '{}' are no host and its port", printable(host), printable(port));
+    Refusal::Invalid(INVALID_ADDRESS.to_owned(), Some(why))
+}
+
+/// What [`assignable`] said.
+fn objection(text: &str) -> Refusal {
+    if text == UNKNOWN_CHANNEL { unknown(text) } else { Refusal::Conflict(text.to_owned()) }
 }
 
 /// Nothing when the channel has gone meanwhile.
@@ -268,11 +304,11 @@ fn give(channel: &Channel, order: Order, fleet: &dyn Fleet) -> Option<()> {
     fleet.order(channel.backend.id, order).ok()
 }
 
-fn existing_group(number: Number<'_>, fleet: &dyn Fleet) -> Option<usize> {
+pub(super) fn existing_group(number: Number<'_>, fleet: &dyn Fleet) -> Option<usize> {
     number.value.filter(|group| *group < GROUPS || *group < fleet.config().groups.len())
 }
 
-fn channel_of(group: usize, number: Number<'_>, fleet: &dyn Fleet) -> Option<Channel> {
+pub(super) fn channel_of(group: usize, number: Number<'_>, fleet: &dyn Fleet) -> Option<Channel> {
     let mut all = channels(fleet).into_iter();
     all.find(|channel| channel.backend.group == group && Some(channel.number) == number.value)
 }
@@ -294,7 +330,7 @@ fn assignable<'a>(
     let group = config.groups.get_mut(group);
     let backend = group.zip(number.value).and_then(|(group, number)| group.backends.get_mut(number));
     match backend {
-        None => Err("unknown channel"),
+        None => Err(UNKNOWN_CHANNEL),
         Some(backend) if backend.status != Status::Disabled => Err("channel must be disabled to assign new address"),
         Some(backend) => Ok(backend),
     }
@@ -306,11 +342,12 @@ fn monitor(order: Monitor, fleet: &dyn Fleet) -> Said {
     if order == Monitor::Show {
         // That there is none is an answer too.
         let running = |enabled| format!("monitor process running as pid {} and is {}", fleet.pid(), state(enabled));
-        return Ok(fleet.is_monitored().map_or_else(|| NONE.to_owned(), running));
+        return Ok(fleet.is_monitored().map_or_else(|| NONE.to_owned(), running).into());
     }
     let wanted = order == Monitor::Enable;
-    let changed = fleet.set_monitored(wanted).ok_or(NONE)?;
-    Ok(format!("monitor is {} {}", if changed { "now" } else { "already" }, state(wanted)))
+    let is_change = fleet.set_monitored(wanted).ok_or_else(|| Refusal::Conflict(NONE.to_owned()))?;
+    let text = format!("monitor is {} {}", if is_change { "now" } else { "already" }, state(wanted));
+    Ok(Done { text, is_change })
 }
 
 /// Four lines in the order that mrtg wants: in, out, uptime, name.
@@ -320,10 +357,10 @@ fn mrtg(
     fleet: &dyn Fleet,
     counters: impl Fn(&lb_core::BackendStats) -> [String; 2],
 ) -> Said {
-    let in_group = existing_group(group, fleet).ok_or("unknown group")?;
-    let found = channel_of(in_group, channel, fleet).ok_or("unknown channel")?;
+    let in_group = existing_group(group, fleet).ok_or_else(|| unknown("unknown group"))?;
+    let found = channel_of(in_group, channel, fleet).ok_or_else(|| unknown(UNKNOWN_CHANNEL))?;
     let [incoming, outgoing] = counters(&found.backend);
-    Ok(format!("{incoming}\n{outgoing}\nUNKNOWN\ngroup {group} channel {channel}\n"))
+    Ok(format!("{incoming}\n{outgoing}\nUNKNOWN\ngroup {group} channel {channel}\n").into())
 }
 
 fn version() -> String {

@@ -26,6 +26,11 @@ pub(super) enum Command<'a> {
     Drain(Number<'a>),
     Weight { channel: Number<'a>, weight: u16 },
     Explain(IpAddr),
+    Reload,
+    Difference,
+    Dump,
+    DumpLoaded,
+    Services,
 }
 
 /// What `monitor` is followed by.
@@ -58,11 +63,15 @@ enum Name {
     Drain,
     Weight,
     Explain,
+    Reload,
+    Difference,
+    Dump,
+    Services,
 }
 
 /// The first that a typed word is a prefix of is meant. The order is balance's; what balance does not have comes behind
 /// it, so that no prefix changes its meaning.
-const NAMES: [(&str, Name); 21] = [
+const NAMES: [(&str, Name); 25] = [
     ("quit", Name::Quit),
     ("show", Name::Show),
     ("help", Name::Help),
@@ -84,6 +93,10 @@ const NAMES: [(&str, Name); 21] = [
     ("drain", Name::Drain),
     ("weight", Name::Weight),
     ("explain", Name::Explain),
+    ("reload", Name::Reload),
+    ("diff", Name::Difference),
+    ("dump", Name::Dump),
+    ("services", Name::Services),
 ];
 
 const MONITOR_WORDS: [(&str, Monitor); 3] =
@@ -128,6 +141,11 @@ impl<'a> Command<'a> {
             (Name::Hash, []) => Self::Hash,
             (Name::RoundRobin, []) => Self::RoundRobin,
             (Name::Explain, [client]) => Self::Explain(address(client)?),
+            (Name::Reload, []) => Self::Reload,
+            (Name::Difference, []) => Self::Difference,
+            (Name::Dump, []) => Self::Dump,
+            (Name::Dump, [which]) if "loaded".starts_with(which) => Self::DumpLoaded,
+            (Name::Services, []) => Self::Services,
             _ => Self::of_numbers(name, rest)?,
         };
         Ok(Some(command))
@@ -166,7 +184,8 @@ fn group(word: &str) -> Result<Number<'_>, String> {
     number(word).ok_or_else(|| format!("'{}' is not the number of a group", printable(word)))
 }
 
-fn number(word: &str) -> Option<Number<'_>> {
+/// The number that a word is, of a channel or a group.
+pub(super) fn number(word: &str) -> Option<Number<'_>> {
     let digits = word.strip_prefix('-').unwrap_or(word);
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| Number { value: word.parse().ok(), word })
@@ -178,13 +197,13 @@ fn bounded<N: std::str::FromStr + fmt::Display + Copy>(word: &str, most: N) -> R
     value.ok_or_else(|| format!("'{}' is not a number from 0 to {most}", printable(word)))
 }
 
-fn address(word: &str) -> Result<IpAddr, String> {
+pub(super) fn address(word: &str) -> Result<IpAddr, String> {
     let bare = word.strip_prefix('[').and_then(|word| word.strip_suffix(']')).unwrap_or(word);
     bare.parse().map_err(|_| format!("'{}' is not the address of a client, 192.0.2.7 or 2001:db8::7", printable(word)))
 }
 
 /// A word as it can be shown on a terminal: without what would control it, and not longer than a line.
-fn printable(word: &str) -> String {
+pub(super) fn printable(word: &str) -> String {
     const LONGEST: usize = 60;
     let mut shown: String = word.chars().take(LONGEST).flat_map(shown).collect();
     if word.chars().nth(LONGEST).is_some() {
@@ -206,7 +225,7 @@ mod tests {
     use super::*;
 
     /// balance's commands with the shortest word that means each, from which every longer prefix follows.
-    const SHORTEST: [(&str, usize, Name); 21] = [
+    const SHORTEST: [(&str, usize, Name); 25] = [
         ("quit", 1, Name::Quit),
         ("show", 1, Name::Show),
         ("help", 1, Name::Help),
@@ -228,6 +247,10 @@ mod tests {
         ("drain", 2, Name::Drain),
         ("weight", 1, Name::Weight),
         ("explain", 2, Name::Explain),
+        ("reload", 3, Name::Reload),
+        ("diff", 3, Name::Difference),
+        ("dump", 2, Name::Dump),
+        ("services", 2, Name::Services),
     ];
 
     #[test]
@@ -245,7 +268,7 @@ mod tests {
     #[test]
     fn no_command_of_ours_takes_a_prefix_from_balance() {
         let (theirs, ours) = NAMES.split_at(18);
-        assert_eq!(ours.map_names(), ["drain", "weight", "explain"]);
+        assert_eq!(ours.map_names(), ["drain", "weight", "explain", "reload", "diff", "dump", "services"]);
         for (name, _) in theirs {
             for length in 1..=name.len() {
                 assert_eq!(meant(theirs, &name[..length]), meant(&NAMES, &name[..length]));
@@ -287,6 +310,11 @@ mod tests {
             "drain",
             "weight 0",
             "explain",
+            "reload now",
+            "diff 1",
+            "dump all",
+            "dump loaded now",
+            "services 1",
             "Show",
             "showx",
         ];
@@ -295,6 +323,7 @@ mod tests {
         }
         assert_eq!(Command::parse("  \t "), Ok(None));
         assert_eq!(Command::parse(" show \r"), Ok(Some(Command::Show)));
+        assert_eq!(Command::parse("dump l"), Ok(Some(Command::DumpLoaded)));
     }
 
     #[test]

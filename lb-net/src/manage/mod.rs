@@ -10,6 +10,7 @@
 //! `failed GROUP LENGTH` (the current group; the length of the text in bytes), with ` quit` or ` kill` behind it when the
 //! session ends here, and then the text. To `kill` the server closes the connection when it has stopped.
 
+mod aside;
 mod balance;
 mod client;
 mod command;
@@ -17,10 +18,12 @@ mod fleet;
 mod frame;
 mod process;
 mod rendezvous;
+mod said;
 mod server;
 mod show;
 mod socket;
 mod sweep;
+mod whole;
 
 pub use self::{
     balance::{End, Reply, Shell},

@@ -1,18 +1,18 @@
 //! Serves control sessions on a unix socket.
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use rustix::process::geteuid;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixStream},
-    sync::oneshot,
     task::JoinSet,
     time::{sleep, timeout},
 };
 
 use super::{
     ControlSocket, End, Fleet, Reply, Shell,
+    aside::aside,
     frame::{Greeting, Header, LONGEST_REQUEST},
 };
 
@@ -68,7 +68,8 @@ impl Settings {
 ///
 /// Let that be when nothing accepts clients any more: whoever sent `kill` takes the end of the session for the end of the
 /// service, and starts the next instance. Only root and the user of this process get a session. Commands run on a thread
-/// of their own, so a name that takes long to resolve keeps nobody waiting.
+/// of their own, so a name that takes long to resolve keeps nobody waiting. Which `fleet` a line is about is asked when it
+/// has come: it may be another one by then.
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use lb_net::manage::{Client, ControlSocket, Managed, Place, Settings, serve};
@@ -80,7 +81,8 @@ impl Settings {
 /// let socket = ControlSocket::claim(&place)?;
 /// let asked = tokio::task::spawn_blocking(move || Client::connect(&place).unwrap().execute("disable 1"));
 /// let stop = async { assert_eq!(asked.await.unwrap().unwrap().text, "channel 1 disabled\n") };
-/// serve(socket, Arc::new(fleet), Settings::default(), stop, async {}).await?;
+/// let fleet: Arc<dyn lb_net::manage::Fleet> = Arc::new(fleet);
+/// serve(socket, move || Arc::clone(&fleet), Settings::default(), stop, async {}).await?;
 /// # std::fs::remove_dir(directory)?;
 /// # Ok(()) }
 /// ```
@@ -89,7 +91,7 @@ impl Settings {
 /// When the socket cannot be watched: outside a runtime with I/O, or without a descriptor left.
 pub async fn serve(
     socket: ControlSocket,
-    fleet: Arc<dyn Fleet>,
+    fleet: impl Fn() -> Arc<dyn Fleet> + Clone + Send + Sync + 'static,
     settings: Settings,
     stopping: impl Future<Output = ()>,
     closed: impl Future<Output = ()>,
@@ -109,7 +111,7 @@ pub async fn serve(
             continue;
         };
         match objection(&stream, sessions.len(), settings) {
-            None => drop(sessions.spawn(session(stream, Arc::clone(&fleet), settings))),
+            None => drop(sessions.spawn(session(stream, fleet.clone(), settings))),
             // It fits into an empty buffer; who does not read it does not want to know.
             Some(reason) => drop(stream.try_write(Greeting::Refused(reason).to_string().as_bytes())),
         }
@@ -132,13 +134,13 @@ fn objection(stream: &UnixStream, sessions: usize, settings: Settings) -> Option
 }
 
 /// One session from greeting to end. That it fails is the client's affair.
-async fn session(stream: UnixStream, fleet: Arc<dyn Fleet>, settings: Settings) {
+async fn session(stream: UnixStream, fleet: impl Fn() -> Arc<dyn Fleet>, settings: Settings) {
     let mut session = Session { stream: BufReader::new(stream), shell: Shell::default(), settings };
-    let welcome = Greeting::Welcome { pid: fleet.pid(), version: env!("CARGO_PKG_VERSION").to_owned() };
+    let welcome = Greeting::Welcome { pid: fleet().pid(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let _ = session.write(welcome.to_string()).await;
     while let Ok(Some(line)) = session.read().await {
         let reply = match line {
-            Line::Whole(line) => session.execute(line, &fleet).await,
+            Line::Whole(line) => session.execute(line, fleet()).await,
             Line::TooLong => Reply {
                 text: format!("the line is longer than {LONGEST_REQUEST} bytes\n"),
                 failed: true,
@@ -148,7 +150,7 @@ async fn session(stream: UnixStream, fleet: Arc<dyn Fleet>, settings: Settings) 
         let end = reply.end;
         let written = session.reply(&reply).await;
         if end == Some(End::Kill) {
-            fleet.kill();
+            fleet().kill();
             // Until we are stopped: that is what the client waits for.
             let _ = session.read().await;
         }
@@ -182,22 +184,18 @@ impl Session {
         })
     }
 
-    /// On a thread of its own, not one of the runtime's: the runtime would not end before it does.
-    async fn execute(&mut self, line: String, fleet: &Arc<dyn Fleet>) -> Reply {
-        let (answer, answered) = oneshot::channel();
-        let (mut shell, fleet) = (self.shell.clone(), Arc::clone(fleet));
-        let started = thread::Builder::new().name("lb-control".to_owned()).spawn(move || {
+    async fn execute(&mut self, line: String, fleet: Arc<dyn Fleet>) -> Reply {
+        let mut shell = self.shell.clone();
+        let executed = aside(move || {
             let reply = shell.execute(&line, &*fleet);
-            // Nobody waits for it when the session was ended meanwhile.
-            let _ = answer.send((shell, reply));
+            (shell, reply)
         });
-        match (started, answered.await) {
-            (Ok(_), Ok((shell, reply))) => {
+        match executed.await {
+            Ok((shell, reply)) => {
                 self.shell = shell;
                 reply
             }
-            (Err(error), _) => failure(format!("the system has no thread for it: {error}\n")),
-            (_, Err(_)) => failure("this command has failed inside lb, please report it\n".to_owned()),
+            Err(error) => Reply { text: format!("{error}\n"), failed: true, end: None },
         }
     }
 
@@ -210,8 +208,4 @@ impl Session {
     async fn write(&mut self, text: String) -> io::Result<()> {
         timeout(self.settings.write_timeout, self.stream.get_mut().write_all(text.as_bytes())).await?
     }
-}
-
-fn failure(text: String) -> Reply {
-    Reply { text, failed: true, end: None }
 }

@@ -72,8 +72,8 @@ fn columns(address: Option<&SocketAddr>) -> (String, String) {
     address.map_or_else(|| ("-".into(), "-".into()), |address| (address.ip().to_string(), address.port().to_string()))
 }
 
-/// Everything that is known, as one line of JSON.
-pub(super) fn machine(fleet: &dyn Fleet) -> String {
+/// Everything that is known, as JSON.
+pub(super) fn machine(fleet: &dyn Fleet) -> Value {
     let (config, addresses, channels) = (fleet.config(), fleet.addresses(), channels(fleet));
     let group = |(at, group): (usize, &lb_core::GroupConfig)| {
         let own = channels.iter().filter(|channel| channel.backend.group == at);
@@ -84,13 +84,12 @@ pub(super) fn machine(fleet: &dyn Fleet) -> String {
             "channels": own.map(|channel| described(channel, &addresses)).collect::<Vec<_>>(),
         })
     };
-    let all = json!({
+    json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": fleet.pid(),
         "monitor": fleet.is_monitored(),
         "groups": config.groups.iter().enumerate().map(group).collect::<Vec<_>>(),
-    });
-    format!("{all}\n")
+    })
 }
 
 fn described(channel: &Channel, addresses: &HashMap<BackendId, SocketAddr>) -> Value {

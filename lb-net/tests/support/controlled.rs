@@ -18,7 +18,7 @@ use lb_core::{
     BackendConfig, Balancer, Config,
     rand::{SeedableRng, rngs::SmallRng},
 };
-use lb_net::manage::{Client, ControlSocket, Managed, Place, Settings, serve};
+use lb_net::manage::{Client, ControlSocket, Fleet, Managed, Place, Settings, serve};
 use tokio::sync::Notify;
 
 /// Longer than anything here takes: who waits that long has hung.
@@ -86,8 +86,20 @@ impl Running {
 
     pub(crate) fn with(place: &Place, socket: ControlSocket, fleet: Managed<Payload>, settings: Settings) -> Self {
         let (stop, closed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let (killed, stopped, port_closed) = (Arc::clone(&stop), Arc::clone(&stop), Arc::clone(&closed));
-        let fleet = Arc::new(fleet.with_kill(move || killed.notify_one()));
+        let killed = Arc::clone(&stop);
+        let fleet: Arc<dyn Fleet> = Arc::new(fleet.with_kill(move || killed.notify_one()));
+        Self::serving(place, socket, move || Arc::clone(&fleet), settings, (stop, closed))
+    }
+
+    /// One whose fleet may become another one.
+    pub(crate) fn serving(
+        place: &Place,
+        socket: ControlSocket,
+        fleet: impl Fn() -> Arc<dyn Fleet> + Clone + Send + Sync + 'static,
+        settings: Settings,
+        (stop, closed): (Arc<Notify>, Arc<Notify>),
+    ) -> Self {
+        let (stopped, port_closed) = (Arc::clone(&stop), Arc::clone(&closed));
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(serve(socket, fleet, settings, stopped.notified(), port_closed.notified())).unwrap();
