@@ -17,6 +17,7 @@ use crate::{
     args::{Run, default_workers},
     control,
     daemon::Starter,
+    dumper::Dumper,
     failure::{Failure, Status},
     listen::Place,
     log::{Entry, Format, Level, Log},
@@ -33,8 +34,12 @@ use crate::{
 /// The log that a file asks for.
 ///
 /// # Errors
-/// When there is none in the background.
+/// When it goes where there is nothing in the background.
 pub(crate) fn log(model: &Model, in_background: bool) -> Result<Log, Failure> {
+    if in_background && model.log().dump {
+        let line = "log.dump = true and --daemon: there is no stdout in the background";
+        return Err(Failure::new(Status::Usage, line).with_remedy("leave out one of the two"));
+    }
     let format = if model.log().format == LogFormat::Json { Format::Json } else { Format::Human };
     match (model.log().to, in_background) {
         (LogTo::Stderr, true) => {
@@ -79,7 +84,9 @@ pub(crate) fn run(
         doors.iter().try_for_each(|door| control::hand_over(&door.socket, user))?;
         user.assume()?;
     }
-    serving(model, endpoints, doors, log, starter.is_some()).serve(starter, &tell)
+    let dumper = model.log().dump.then(|| Dumper::start(std::io::stdout()).map(Arc::new)).transpose();
+    let dumper = dumper.map_err(|error| Failure::chain(Status::System, &error).about("log.dump"))?;
+    serving(model, endpoints, doors, log, dumper.as_ref(), starter.is_some()).serve(starter, &tell)
 }
 
 /// Where the backends of each pool that is used are.
@@ -131,6 +138,7 @@ fn serving(
     mut endpoints: BTreeMap<&Name, Vec<Endpoint>>,
     doors: Vec<Door<'_>>,
     log: &Log,
+    dumper: Option<&Arc<Dumper>>,
     in_background: bool,
 ) -> Serving {
     let mut rng = SmallRng::seed_from_u64(RandomSeed::new().0);
@@ -145,7 +153,7 @@ fn serving(
         running.insert(name, (Arc::clone(&balancer), fleet));
         pools.push(RunningPool { balancer, monitor, log });
     }
-    let front = |door| front(model, &running, door, log);
+    let front = |door| front(model, &running, door, log, dumper);
     let grace = |service: &config::Service| service.sessions().grace.map(Time::get).unwrap_or_default();
     Serving {
         pools,
@@ -160,12 +168,18 @@ fn serving(
 type Running<'a> = BTreeMap<&'a Name, (Arc<Backends>, Arc<dyn Fleet>)>;
 
 /// There is a service and a pool for each door.
-fn front(model: &Model, running: &Running<'_>, door: Door<'_>, log: &Log) -> Option<Front> {
+fn front(
+    model: &Model,
+    running: &Running<'_>,
+    door: Door<'_>,
+    log: &Log,
+    dumper: Option<&Arc<Dumper>>,
+) -> Option<Front> {
     let service = model.services().get(door.service)?;
     let (balancer, fleet) = running.get(service.pool())?;
     let log = log.of("service", door.service.as_str());
     let idle_timeout = service.sessions().idle_timeout.map(Time::get).unwrap_or_default();
-    let watch = Watch { log: log.clone(), traces: model.log().trace, idle_timeout, dumper: None };
+    let watch = Watch { log: log.clone(), traces: model.log().trace, idle_timeout, dumper: dumper.cloned() };
     let proxy = proxy(balancer, service.sessions()).with_observer(Arc::new(watch));
     let address = door.listeners.first().and_then(|listener| listener.local_addr().ok());
     Some(Front { proxy, address, listeners: door.listeners, socket: door.socket, fleet: Arc::clone(fleet), log })

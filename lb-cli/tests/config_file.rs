@@ -246,6 +246,13 @@ fn what_the_system_refuses_names_the_service_and_nothing_is_served() {
     let silent = File::new(&(shared("groups = \"127.0.0.1:1\"", one, two) + "[log]\nto = \"stderr\"\n"));
     let said = run(&mut bare_command(&["run", "--daemon", "--config", &silent.path]));
     assert_eq!(said.status.code(), Some(64));
+    let dumping = File::new(&(shared("groups = \"127.0.0.1:1\"", one, two) + "[log]\ndump = true\n"));
+    let said = run(&mut bare_command(&["run", "--daemon", "--config", &dumping.path]));
+    let err = String::from_utf8(said.stderr).unwrap();
+    assert!(
+        said.status.code() == Some(64) && err.contains("log.dump = true and --daemon: there is no stdout"),
+        "{err}"
+    );
     let nothing = File::new("[pools.web]\ngroups = \"127.0.0.1:1\"\n");
     assert_eq!(run(&mut bare_command(&["run", "--config", &nothing.path])).status.code(), Some(64));
 }

@@ -25,8 +25,11 @@ impl Dumping {
     fn start(options: &[&str], word: &str, stdout: impl Into<Stdio>) -> Self {
         let front = fresh_address();
         let (ip, port) = (front.ip().to_string(), front.port().to_string());
-        let args = [options, &["-p", "-b", &ip, &port, word]].concat();
-        let mut child = command(&args).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(&[options, &["-p", "-b", &ip, &port, word]].concat(), front, stdout)
+    }
+
+    fn spawn(args: &[&str], front: SocketAddr, stdout: impl Into<Stdio>) -> Self {
+        let mut child = command(args).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let said = BufReader::new(child.stderr.take().unwrap());
         let mut dumping = Self { child, front, said };
         dumping.line_with("listening on");
@@ -93,7 +96,23 @@ fn read_back(dump: &str) -> [(usize, Vec<u8>); 2] {
 #[test]
 fn payload_is_dumped_as_balance_does_while_it_passes() {
     let alpha = Backend::start("alpha");
-    let mut lb = Dumping::start(&[], &alpha.word(), Stdio::piped());
+    dumps_what_passes(Dumping::start(&[], &alpha.word(), Stdio::piped()));
+}
+
+#[test]
+fn a_file_can_ask_for_the_same() {
+    let (alpha, directory, front) = (Backend::start("alpha"), Directory::new(), fresh_address());
+    let (path, control) = (directory.join("lb.toml"), directory.join("control"));
+    let text = format!(
+        "log.dump = true\ncontrol.directory = \"{control}\"\n[pools.web]\ngroups = \"{}\"\n[services.www]\n\
+         listen = \"{front}\"\npool = \"web\"\n",
+        alpha.word()
+    );
+    fs::write(&path, text).unwrap();
+    dumps_what_passes(Dumping::spawn(&["run", "--config", &path], front, Stdio::piped()));
+}
+
+fn dumps_what_passes(mut lb: Dumping) {
     let mut session = Session::open(lb.front);
     assert!(session.echoes());
     let expected = [

@@ -121,6 +121,7 @@ const ELSEWHERE: &[Mistake] = &[
     ("", "[services.\"a b\"]\nlisten = 81\npool = \"web\"\n", 7, "\"a b\"", "a name of 1 to 64 letters"),
     ("", "[services.other]\nlisten = [81, 80]\npool = \"web\"\n", 8, "80", "service 'www' listens on 80 already"),
     ("", "[log]\nformat = \"xml\"\n", 8, "\"xml\"", "expected \"human\" or \"json\""),
+    ("", "[log]\ndump = \"stdout\"\n", 8, "\"stdout\"", "expected true or false"),
     ("", "[process]\nworkers = 0\n", 8, "0", "expected a number from 1 to 1024"),
     ("", "[process]\nuser = \":\"\n", 8, "\":\"", "not USER or USER:GROUP"),
     ("", "[control]\ndirectory = \"run\"\n", 8, "\"run\"", "a path that begins with '/'"),
@@ -308,6 +309,7 @@ fn other_keys() -> Vec<String> {
         "log.to = \"syslog\"",
         "log.format = \"json\"",
         "log.trace = true",
+        "log.dump = true",
         "process.user = \"www\"",
         "process.workers = 1",
         "process.resolve_every = \"never\"",
@@ -442,7 +444,7 @@ fn model() -> impl Strategy<Value = Model> {
             model.add_service(format!("s-{at}").parse().unwrap(), service).unwrap();
         }
         let (mut log, mut control, mut process) = (Log::default(), Control::default(), Process::default());
-        (log.to, log.trace) = ([LogTo::Auto, LogTo::Stderr, LogTo::Syslog][to], json);
+        (log.to, log.trace, log.dump) = ([LogTo::Auto, LogTo::Stderr, LogTo::Syslog][to], json, to == 1);
         log.format = if json { LogFormat::Json } else { LogFormat::Human };
         control.directory = json.then(|| "/run/\"x\\é".parse().unwrap());
         (process.workers, process.resolve_every) = (Workers::new(workers), resolve_every);

@@ -170,6 +170,7 @@ pub(super) const LOG: &[Key] = &[
     key("to", Choice(&["auto", "stderr", "syslog"]), "auto: stderr in the foreground, syslog from the background"),
     key("format", Choice(&["human", "json"]), "a line of text or a JSON object; human"),
     key("trace", Flag, "each decision as well (-d); false"),
+    key("dump", Flag, "what passes, on stdout, so only in the foreground (-p); false"),
 ];
 
 /// `[control]`

@@ -113,6 +113,8 @@ pub struct Log {
     pub format: LogFormat,
     /// Each decision as well (`-d`).
     pub trace: bool,
+    /// On stdout, what passes (`-p`).
+    pub dump: bool,
 }
 
 /// Where running services are controlled.

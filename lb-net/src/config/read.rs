@@ -238,6 +238,7 @@ fn log(file: &Section<'_, '_>) -> Log {
         log.format = LogFormat::Json;
     }
     log.trace = section.get("trace", value::flag).unwrap_or_default();
+    log.dump = section.get("dump", value::flag).unwrap_or_default();
     log
 }
 

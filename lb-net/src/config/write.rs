@@ -22,7 +22,7 @@ impl Model {
         writeln!(text, "[log]")?;
         writeln!(text, "to = {}", quoted(log_to(log.to)))?;
         writeln!(text, "format = {}", quoted(if log.format == LogFormat::Json { "json" } else { "human" }))?;
-        writeln!(text, "trace = {}", log.trace)?;
+        writeln!(text, "trace = {}\ndump = {}", log.trace, log.dump)?;
         if let Some(directory) = &self.control().directory {
             writeln!(text, "\n[control]\ndirectory = {}", quoted(directory.as_str()))?;
         }
