@@ -84,6 +84,8 @@ pub(crate) fn run(
         doors.iter().try_for_each(|door| control::hand_over(&door.socket, user))?;
         user.assume()?;
     }
+    // The commands of checks get nothing that is not theirs. Without /proc they may.
+    let _ = lb_net::sys::close_descriptors_on_exec();
     let dumper = model.log().dump.then(|| Dumper::start(std::io::stdout()).map(Arc::new)).transpose();
     let dumper = dumper.map_err(|error| Failure::chain(Status::System, &error).about("log.dump"))?;
     serving(model, endpoints, doors, log, dumper.as_ref(), starter.is_some()).serve(starter, &tell)

@@ -196,6 +196,26 @@ fn checks_of_a_pool_are_made_and_logged_as_its_own() {
 }
 
 #[test]
+fn commands_of_checks_get_nothing_that_lb_was_left_by_who_started_it() {
+    let alpha = Backend::start("alpha");
+    let check = "checks = [{ command = \"test ! -e /proc/$$/fd/7\" }], interval = \"50ms\"";
+    let pool = format!("groups = \"{}\"\nprobes = {{ {check} }}", alpha.word());
+    let file = File::new(&shared(&pool, fresh_address(), fresh_address()));
+    let mut command = std::process::Command::new("sh");
+    command.args([
+        "-c",
+        "exec 7</dev/null; exec \"$0\" \"$@\"",
+        env!("CARGO_BIN_EXE_lb"),
+        "run",
+        "--config",
+        &file.path,
+    ]);
+    let lb = Running::spawn(&mut command);
+    let found = lb.line_with(&format!("web: {} is ", alpha.word()));
+    assert!(found.contains(" is up"), "{found}");
+}
+
+#[test]
 fn a_bad_file_starts_nothing_in_the_foreground_and_in_the_background() {
     let alpha = Backend::start("alpha");
     let (one, two) = (fresh_address(), fresh_address());
