@@ -14,6 +14,7 @@ mod file;
 mod generate;
 mod listen;
 mod log;
+mod model;
 mod notify;
 mod plan;
 mod print_config;
@@ -61,8 +62,7 @@ fn begin(args: &Balance, environment: Environment) -> ExitCode {
     let starter = starter.filter(|_| args.is_daemon());
     let log = if starter.is_some() { Log::to_syslog(args.log_format) } else { Log::to_stderr(args.log_format) };
     let done = if args.print_config {
-        let printed = plan::Plan::new(args).and_then(|plan| print(&print_config::text(args, &plan)));
-        printed.map(|()| ExitCode::SUCCESS)
+        print_config(args).map(|()| ExitCode::SUCCESS)
     } else if args.interactive || args.command.is_some() {
         ask::ask(args).map(|()| ExitCode::SUCCESS)
     } else if args.is_daemon() && starter.is_none() {
@@ -72,6 +72,12 @@ fn begin(args: &Balance, environment: Environment) -> ExitCode {
         run::run(args, starter, &tell).map(|()| ExitCode::SUCCESS)
     };
     done.unwrap_or_else(|failure| failure.report(&log))
+}
+
+/// `--print-config`: nothing is started.
+fn print_config(args: &Balance) -> Result<(), Failure> {
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    print(&print_config::text(words, args, &plan::Plan::new(args)?)?)
 }
 
 /// `lb run`: here, or in the background. A file that is wrong is one in both.

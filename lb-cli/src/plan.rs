@@ -3,11 +3,11 @@
 use std::{
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
-    path::PathBuf,
 };
 
 use lb_core::{BackendConfig, Config, SelectorKind, SpecError, health::Eject};
 use lb_net::{
+    config::Model,
     probe::MonitorSpec,
     relay,
     resolve::{self, Endpoint, ResolveError},
@@ -18,13 +18,15 @@ use crate::{
     args::{Balance, address},
     failure::{Failure, Status},
     listen::Place,
-    target::Target,
+    model::{Understood, model},
     user::Identity,
 };
 
 /// Everything that can be known before a socket is made.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    /// All that is asked for, as a configuration file would say it.
+    pub(crate) model: Model,
     pub(crate) place: Place,
     /// Of `lb`, and of backends that have none of their own.
     pub(crate) port: u16,
@@ -36,8 +38,6 @@ pub(crate) struct Plan {
     pub(crate) source: Option<IpAddr>,
     pub(crate) user: Option<Identity>,
     pub(crate) monitor: Option<MonitorSpec>,
-    /// The socket that `-i` and `-c` use.
-    pub(crate) control: PathBuf,
 }
 
 impl Plan {
@@ -54,8 +54,10 @@ impl Plan {
             config.backends().map(|(_, _, backend)| known(backend, port, &args.words)).collect::<Result<_, _>>()?;
         let source = args.source.as_deref().map(source).transpose().map_err(|failure| failure.about("-B"))?;
         let user = args.user.as_ref().map(|user| Identity::find(user, "--user")).transpose()?;
-        let control = Target::new(args)?.socket();
-        Ok(Self { place: Place::new(args, port)?, port, config, endpoints, source, user, monitor, control })
+        let place = Place::new(args, port)?;
+        let understood = Understood { place, port, config: &config, monitor: monitor.as_ref(), source };
+        let model = model(args, &understood)?;
+        Ok(Self { model, place, port, config, endpoints, source, user, monitor })
     }
 }
 

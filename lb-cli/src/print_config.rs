@@ -1,112 +1,100 @@
-//! `--print-config`: what a command line was understood to mean, as TOML.
+//! `--print-config`: a command line as a configuration file.
 
-use std::{
-    fmt::{self, Write as _},
-    time::Duration,
-};
+use std::fmt::Write as _;
 
-use lb_core::{SelectorKind, Status};
-use lb_net::config::quoted;
+use crate::{args::Balance, failure::Failure, plan::Plan, target::Target};
 
-use crate::{
-    args::Balance,
-    log::Format,
-    plan::{Plan, selector},
-};
+/// The file that does what these words do, and what they mean at the moment.
+///
+/// # Errors
+/// When control has no place.
+pub(crate) fn text(words: impl Iterator<Item = String>, args: &Balance, plan: &Plan) -> Result<String, Failure> {
+    let daemon = if args.is_daemon() { " --daemon" } else { "" };
+    let mut text = format!("# lb run{daemon} --config FILE does what this does: {}\n", command_line(words));
+    for (name, addresses) in resolved(plan) {
+        // Into memory: it does not fail.
+        let _ = writeln!(text, "# At the moment {name} is {addresses}.");
+    }
+    if let Some(host) = known_by(args, plan)? {
+        let _ = writeln!(text, "# To -i and -c it is the lb at -b {host}.");
+    }
+    Ok(text + "\n" + &plan.model.to_toml())
+}
 
-/// Every setting in force. Times are text with their unit.
-pub(crate) fn text(args: &Balance, plan: &Plan) -> String {
-    let mut text = String::new();
-    // Into memory: it does not fail.
-    let _ = settings(&mut text, args, plan).and_then(|()| groups(&mut text, plan));
+/// As it can be typed again, without the wish to have it printed.
+fn command_line(words: impl Iterator<Item = String>) -> String {
+    let mut text = "lb".to_owned();
+    let mut are_options = true;
+    for word in words {
+        are_options &= word != "--";
+        if !(are_options && word == "--print-config") {
+            text.extend([" ", &typed(&word)]);
+        }
+    }
     text
 }
 
-fn settings(text: &mut String, args: &Balance, plan: &Plan) -> fmt::Result {
-    writeln!(text, "# What lb {} understands.\n", env!("CARGO_PKG_VERSION"))?;
-    writeln!(text, "listen = {}", quoted(&plan.place.address().to_string()))?;
-    writeln!(text, "workers = {}", args.worker_count())?;
-    writeln!(text, "accept_proxy = {}", or(args.accept_proxy.as_ref(), "off"))?;
-
-    writeln!(text, "\n[connect]")?;
-    writeln!(text, "timeout = {}", time(args.connect_timeout))?;
-    writeln!(text, "race = {}", args.race.0.map_or_else(|| quoted("off"), time))?;
-    writeln!(text, "source = {}", or(plan.source.as_ref(), "any"))?;
-    writeln!(text, "resolve_every = {}", or_never(args.resolve_every))?;
-    writeln!(text, "send_proxy = {}", or(args.send_proxy.as_ref(), "off"))?;
-
-    writeln!(text, "\n[health]")?;
-    let back = args.autodisable_for.map(time);
-    let autodisable = if args.autodisable { quoted("until enabled") } else { quoted("off") };
-    writeln!(text, "autodisable = {}", back.unwrap_or(autodisable))?;
-    writeln!(text, "monitor = {}", or(args.monitor.as_ref(), "off"))?;
-
-    writeln!(text, "\n[sessions]")?;
-    writeln!(text, "idle_timeout = {}", or_never(args.idle_timeout))?;
-    writeln!(text, "client_keepalive = {}", or(args.client_keepalive.as_ref(), "system"))?;
-    writeln!(text, "backend_keepalive = {}", or(args.backend_keepalive.as_ref(), "system"))?;
-    writeln!(text, "grace = {}", time(args.grace))?;
-
-    writeln!(text, "\n[process]")?;
-    writeln!(text, "background = {}", args.is_daemon())?;
-    writeln!(text, "user = {}", or(args.user.as_ref(), "unchanged"))?;
-    writeln!(text, "control = {}", quoted(&plan.control.to_string_lossy()))?;
-
-    writeln!(text, "\n[log]")?;
-    writeln!(text, "to = {}", quoted(if args.is_daemon() { "syslog" } else { "stderr" }))?;
-    writeln!(text, "format = {}", quoted(if args.log_format == Format::Json { "json" } else { "human" }))?;
-    writeln!(text, "trace = {}", args.trace)?;
-    writeln!(text, "dump = {}", args.dump)?;
-
-    // Groups that control makes.
-    writeln!(text, "\n[new_groups]")?;
-    selected(text, selector(args))?;
-    writeln!(text, "hash_spill = {}", args.hash_failover)
+/// A word as a shell reads it, on one line. What cannot be printed is written as bash and zsh write it.
+fn typed(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_+=.,:/@%[]".contains(letter);
+    match word {
+        "!" => word.to_owned(),
+        _ if !word.is_empty() && word.chars().all(plain) => word.to_owned(),
+        _ if word.chars().any(char::is_control) => {
+            let letter = |letter: char| match letter {
+                '\'' | '\\' => format!("\\{letter}"),
+                letter if letter.is_control() => format!("\\u{:04x}", u32::from(letter)),
+                letter => letter.to_string(),
+            };
+            format!("$'{}'", word.chars().map(letter).collect::<String>())
+        }
+        _ => format!("'{}'", word.replace('\'', r"'\''")),
+    }
 }
 
-fn groups(text: &mut String, plan: &Plan) -> fmt::Result {
-    let mut endpoints = plan.endpoints.iter();
-    for group in &plan.config.groups {
-        writeln!(text, "\n[[groups]]")?;
-        selected(text, group.selector)?;
-        for (backend, endpoint) in group.backends.iter().zip(endpoints.by_ref()) {
-            let known: Vec<String> = endpoint.addresses().iter().map(|address| quoted(&address.to_string())).collect();
-            writeln!(text, "\n[[groups.backends]]\nname = {}", quoted(&backend.name))?;
-            writeln!(text, "addresses = [{}]", known.join(", "))?;
-            let limit = backend.limit.map_or_else(|| quoted("none"), |limit| limit.to_string());
-            writeln!(text, "limit = {limit}\nweight = {}", backend.weight)?;
-            writeln!(text, "status = {}", quoted(status(backend.status)))?;
+/// What names stand for, each once.
+fn resolved(plan: &Plan) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    for endpoint in plan.endpoints.iter().filter(|endpoint| !endpoint.is_numeric()) {
+        let name = endpoint.to_string();
+        if all.iter().all(|(known, _)| *known != name) {
+            let addresses: Vec<String> = endpoint.addresses().iter().map(ToString::to_string).collect();
+            all.push((name, addresses.join(", ")));
         }
     }
-    Ok(())
+    all
 }
 
-fn selected(text: &mut String, selector: SelectorKind) -> fmt::Result {
-    writeln!(text, "selector = {}", quoted(&selector.to_string()))?;
-    if let SelectorKind::Hash { spill } = selector {
-        writeln!(text, "spill = {spill}")?;
+/// By which `-b` the file's service is controlled, if by another one than this command line's.
+fn known_by(args: &Balance, plan: &Plan) -> Result<Option<String>, Failure> {
+    let own = Target::new(args)?.socket();
+    for listen in plan.model.services().values().flat_map(|service| service.listen()) {
+        if Target::at(listen, args.control_dir.as_deref())?.socket() != own {
+            return Ok(listen.host().map(str::to_owned));
+        }
     }
-    Ok(())
+    Ok(None)
 }
 
-fn status(status: Status) -> &'static str {
-    match status {
-        Status::Disabled => "disabled",
-        Status::Draining => "draining",
-        _ => "enabled",
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn words_are_written_as_a_shell_reads_them() {
+        let line =
+            ["-m", "command=it's %H", "80", "[::1]:80", "!", "%", "a\nb\\", "--print-config", "--", "--print-config"];
+        let written = command_line(line.into_iter().map(str::to_owned));
+        assert_eq!(written, r"lb -m 'command=it'\''s %H' 80 [::1]:80 ! % $'a\u000ab\\' -- --print-config");
     }
-}
 
-/// What was asked for, or a word that says what holds without it.
-fn or(value: Option<&impl ToString>, without: &str) -> String {
-    value.map_or_else(|| quoted(without), |value| quoted(&value.to_string()))
-}
-
-fn or_never(duration: Duration) -> String {
-    if duration.is_zero() { quoted("never") } else { time(duration) }
-}
-
-/// `1m 30s`
-fn time(duration: Duration) -> String {
-    quoted(&humantime::format_duration(duration).to_string())
+    proptest! {
+        /// TOML allows a tab only, and a line break would end the comment.
+        #[test]
+        fn no_word_leaves_the_comment(words in proptest::collection::vec(any::<String>(), 0..4)) {
+            prop_assert!(!command_line(words.into_iter()).contains(char::is_control));
+        }
+    }
 }

@@ -14,7 +14,7 @@ use rustix::{
     io::{FdFlags, fcntl_setfd},
     process::{Signal, getsid},
 };
-use support::{Backend, Daemon, PORT, Session, ask, bare_command, fresh_ip, run, wait_for};
+use support::{Backend, Daemon, PORT, Running, Session, ask, bare_command, fresh_ip, run, wait_for};
 
 fn text(said: &Output) -> String {
     String::from_utf8(said.stderr.clone()).expect("text")
@@ -119,9 +119,13 @@ fn hup_does_not_end_it_and_a_session_survives() {
 #[test]
 fn traces_and_dumps_stay_in_the_foreground() {
     for option in ["-f", "-d", "-p"] {
-        let text = run(&mut bare_command(&[option, "--print-config", "9000"]));
-        let read: toml::Table = String::from_utf8(text.stdout).unwrap().parse().unwrap();
-        assert_eq!(read["process"]["background"].as_bool(), Some(false), "{option}");
+        let ip = fresh_ip().to_string();
+        let lb = Running::spawn(bare_command(&[option, "-b", &ip, "9000", "127.0.0.1:1"]).stdout(Stdio::null()));
+        lb.line_with("listening on");
+        // Who was started is who serves.
+        lb.signal(Signal::TERM);
+        assert_eq!(lb.ended().0.code(), Some(0), "{option}");
+        assert!(TcpStream::connect((ip.as_str(), 9000)).is_err(), "{option}");
     }
 }
 

@@ -34,34 +34,62 @@ fn every_setting_is_printed_with_its_unit() {
         "!",
         "127.0.0.2",
     ]);
-    assert_eq!(read["listen"].as_str(), Some("[::1]:8080"));
-    assert_eq!(read["workers"].as_integer(), Some(3));
-    assert_eq!(read["connect"]["timeout"].as_str(), Some("1s 500ms"));
-    assert_eq!(read["connect"]["race"].as_str(), Some("off"));
-    assert_eq!(read["connect"]["resolve_every"].as_str(), Some("30s"));
-    assert_eq!(read["health"]["autodisable"].as_str(), Some("until enabled"));
-    assert_eq!(read["sessions"]["idle_timeout"].as_str(), Some("1m 30s"));
-    assert_eq!(read["sessions"]["grace"].as_str(), Some("0s"));
-    assert_eq!(read["process"]["background"].as_bool(), Some(false));
+    let (service, pool) = (&read["services"]["balance"], &read["pools"]["balance"]);
+    assert_eq!(service["listen"].as_array().unwrap()[..], ["[::1]:8080".into()]);
+    assert_eq!((service["role"].as_str(), service["pool"].as_str()), (Some("tcp"), Some("balance")));
+    assert_eq!(read["process"]["workers"].as_integer(), Some(3));
+    assert_eq!(read["process"]["resolve_every"].as_str(), Some("30s"));
+    assert_eq!(read["defaults"]["connect_timeout"].as_str(), Some("1s 500ms"));
+    assert_eq!(read["defaults"]["race"].as_str(), Some("off"));
+    assert_eq!(read["defaults"]["idle_timeout"].as_str(), Some("1m 30s"));
+    assert_eq!(read["defaults"]["grace"].as_str(), Some("none"));
     assert_eq!(read["log"]["format"].as_str(), Some("json"));
-    let groups = read["groups"].as_array().unwrap();
+    assert_eq!((pool["autodisable"].as_str(), pool["start"].as_str()), (Some("until enabled"), Some("first")));
+    let groups = pool["groups"].as_array().unwrap();
     assert_eq!(groups.len(), 3);
     assert_eq!((groups[0]["selector"].as_str(), groups[0]["spill"].as_bool()), (Some("hash"), Some(true)));
     assert_eq!(groups[1]["selector"].as_str(), Some("random"));
-    let second = &groups[0]["backends"].as_array().unwrap()[1];
-    assert_eq!(second["name"].as_str(), Some("[::1]"));
-    assert_eq!(second["addresses"].as_array().unwrap()[0].as_str(), Some("[::1]:8080"));
-    assert_eq!((second["limit"].as_integer(), second["weight"].as_integer()), (Some(7), Some(3)));
+    assert_eq!(groups[0]["backends"].as_array().unwrap()[..], ["127.0.0.1:80:5".into(), "[::1]::7:3".into()]);
 }
 
 #[test]
 fn groups_that_are_made_later_are_printed_too() {
     let read = printed(&["-H", "--select", "hash", "9000"]);
-    let later = &read["new_groups"];
-    assert_eq!((later["selector"].as_str(), later["spill"].as_bool()), (Some("hash"), Some(true)));
+    let pool = &read["pools"]["balance"];
+    assert_eq!((pool["selector"].as_str(), pool["spill"].as_bool()), (Some("hash"), Some(true)));
     let read = printed(&["9000", "127.0.0.1:9"]);
-    let later = &read["new_groups"];
-    assert_eq!((later["selector"].as_str(), later["hash_spill"].as_bool()), (Some("round-robin"), Some(false)));
+    let pool = &read["pools"]["balance"];
+    assert_eq!((pool["selector"].as_str(), pool.get("spill")), (Some("round-robin"), None));
+}
+
+/// The comments that a printed file begins with.
+fn remarks(args: &[&str]) -> Vec<String> {
+    let said = run(&mut bare_command(args));
+    assert_eq!((said.status.code(), said.stderr.len()), (Some(0), 0), "{args:?}");
+    let text = String::from_utf8(said.stdout).expect("text");
+    text.lines().take_while(|line| line.starts_with("# ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_printed_begins_with_what_it_is_from_and_how_to_serve_it() {
+    assert_eq!(
+        remarks(&["--print-config", "-m", "command=it's", "9000", "127.0.0.1", "!", "[::1]"]),
+        [r"# lb run --daemon --config FILE does what this does: lb -m 'command=it'\''s' 9000 127.0.0.1 ! [::1]"]
+    );
+    // A line break would be the end of the comment.
+    let lines = remarks(&["-f", "--print-config", "-m", "command=a\ndump = true", "9000"]);
+    let expected = r"# lb run --config FILE does what this does: lb -f -m $'command=a\u000adump = true' 9000";
+    assert_eq!(lines, [expected]);
+}
+
+#[test]
+fn what_names_stand_for_and_how_control_knows_it_are_remarks() {
+    let lines = remarks(&["-f", "--print-config", "9000", "localhost:80", "localhost:80", "127.0.0.1"]);
+    assert!(lines.len() == 2 && lines[1].starts_with("# At the moment localhost:80 is "), "{lines:?}");
+    let lines = remarks(&["-6f", "--print-config", "9000"]);
+    assert_eq!(lines[1..], ["# To -i and -c it is the lb at -b ::."]);
+    let lines = remarks(&["-f", "--print-config", "-b", "0::1", "9000"]);
+    assert_eq!(lines[1..], ["# To -i and -c it is the lb at -b ::1."]);
 }
 
 #[test]
@@ -79,20 +107,25 @@ fn options_mean_the_same_together_apart_touching_their_values_and_behind_operand
     let read = printed(&apart);
     assert_eq!(read, printed(&touching));
     for (table, key, value) in [
-        ("connect", "timeout", "2s"),
-        ("connect", "source", "::1"),
-        ("connect", "resolve_every", "7s"),
-        ("connect", "send_proxy", "v2"),
-        ("health", "monitor", "connect:interval=5"),
-        ("health", "autodisable", "9s"),
-        ("sessions", "client_keepalive", "10,5,3"),
-        ("sessions", "backend_keepalive", "1,2,3"),
+        ("defaults", "connect_timeout", "2s"),
+        ("defaults", "idle_timeout", "1m"),
+        ("defaults", "source", "::1"),
+        ("defaults", "accept_proxy", "::1/128"),
+        ("defaults", "send_proxy", "v2"),
+        ("defaults", "client_keepalive", "10,5,3"),
+        ("defaults", "backend_keepalive", "1,2,3"),
+        ("process", "resolve_every", "7s"),
         ("process", "user", "nobody"),
+        ("control", "directory", "/nowhere"),
     ] {
         assert_eq!(read[table][key].as_str(), Some(value), "{table}.{key}");
     }
-    assert!(read["process"]["control"].as_str().unwrap().starts_with("/nowhere/"));
-    assert_eq!(read["accept_proxy"].as_str(), Some("::1/128"));
+    let pool = &read["pools"]["balance"];
+    let (probes, ejection) = (&pool["probes"], &pool["ejection"]);
+    assert_eq!((probes["interval"].as_str(), probes["initial"].as_str()), (Some("5s"), Some("up")));
+    assert_eq!(probes["checks"].as_array().unwrap()[0]["connect"].as_bool(), Some(true));
+    assert_eq!((ejection["period"].as_str(), ejection["longest"].as_str()), (Some("9s"), Some("9s")));
+    assert_eq!(pool["autodisable"].as_str(), Some("off"), "--autodisable-for takes its place");
     assert_eq!((read["log"]["trace"].as_bool(), read["log"]["dump"].as_bool()), (Some(true), Some(true)));
 }
 
@@ -101,8 +134,7 @@ fn a_relative_directory_is_that_of_where_it_was_said() {
     let mut command = bare_command(&["--print-config", "--control-dir", "run/lb", "9000"]);
     let said = run(command.current_dir(std::env::temp_dir()));
     let read: toml::Table = String::from_utf8(said.stdout).unwrap().parse().unwrap();
-    let expected = std::env::temp_dir().join("run/lb/9000.0.0.0.0/control");
-    assert_eq!(read["process"]["control"].as_str(), expected.to_str());
+    assert_eq!(read["control"]["directory"].as_str(), std::env::temp_dir().join("run/lb").to_str());
 }
 
 #[test]
@@ -123,8 +155,7 @@ fn nothing_is_started_to_print_it_and_what_is_wrong_is_said() {
     let (_lb, front) = Running::balancing(&[], &[&alpha.word()]);
     // The port is in use.
     let read = printed(&["-b", &front.ip().to_string(), &front.port().to_string(), &alpha.word()]);
-    assert_eq!(read["listen"].as_str(), Some(front.to_string().as_str()));
-    assert_eq!(read["process"]["background"].as_bool(), Some(true));
+    assert_eq!(read["services"]["balance"]["listen"].as_array().unwrap()[..], [front.to_string().into()]);
     assert_eq!(ask(front), "alpha");
     let wrong = run(&mut command(&["--print-config", "9000", "a:99999"]));
     assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(65), 0));

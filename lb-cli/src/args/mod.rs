@@ -156,7 +156,7 @@ pub(crate) struct Balance {
     #[arg(long, value_name = "USER[:GROUP]", help_heading = PROCESS)]
     pub(crate) user: Option<UserName>,
 
-    /// Print what this command line means, as TOML, and start nothing
+    /// Print this command line as a configuration file for lb run, and start nothing
     #[arg(long, help_heading = PROCESS)]
     pub(crate) print_config: bool,
 
