@@ -101,6 +101,7 @@ share its turns, limits and counts. A smallest one:
   [services.www]
   listen = 80
   pool = \"web\"
+lb --print-config prints any other command line of lb as such a file.
 
 Nothing is started when the file is wrong: lb check says the same and starts nothing in any case.
 HUP asks for the addresses of host names again; the file is read at the start only.
