@@ -19,6 +19,12 @@ pub(crate) enum Status {
     System = 71,
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
 /// One reason to end.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {

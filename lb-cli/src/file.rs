@@ -2,26 +2,55 @@
 
 use std::{io::Write as _, path::Path};
 
-use lb_net::config::{self, Loaded};
+use lb_net::config::{self, Loaded, LogTo, Model, Problems};
 
-use crate::failure::{Failure, Status};
+use crate::{
+    failure::{Failure, Status},
+    log::{Entry, Level, Log},
+};
 
-/// Reads a file. What is wrong with it goes to stderr, a line of how much of that there is into the failure.
-///
-/// # Errors
-/// When it cannot be read, or is wrong.
-pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
-    let file = path.display().to_string();
-    let unread = |failure: Failure| failure.about(&file);
+/// Why a file says nothing.
+pub(crate) enum Trouble {
+    /// It cannot be read.
+    Unread(Failure),
+    /// It is wrong, in these places.
+    Wrong(Problems),
+}
+
+impl Trouble {
+    /// Everything that is to be said of it; of each place in the file the line is shown.
+    pub(crate) fn text(&self, path: &Path) -> String {
+        match self {
+            Self::Unread(failure) => failure.to_string(),
+            Self::Wrong(problems) => problems.in_file(&path.display().to_string()).to_string(),
+        }
+    }
+}
+
+/// Reads a file.
+pub(crate) fn read(path: &Path) -> Result<Loaded, Trouble> {
+    let unread = |failure: Failure| Trouble::Unread(failure.about(&path.display().to_string()));
     let bytes = std::fs::read(path).map_err(|error| unread(Failure::chain(Status::System, &error)))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
         unread(Failure::new(Status::Usage, format!("line {line} is no text: the file must be UTF-8")))
     })?;
-    config::parse(&text).map_err(|problems| {
-        say(&problems.in_file(&file));
-        let count = problems.count();
-        unread(Failure::new(Status::Usage, format!("{count} {}", if count == 1 { "error" } else { "errors" })))
+    config::parse(&text).map_err(Trouble::Wrong)
+}
+
+/// The same. What is wrong with it goes to stderr, a line of how much of that there is into the failure.
+///
+/// # Errors
+/// When it cannot be read, or is wrong.
+pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
+    read(path).map_err(|trouble| match &trouble {
+        Trouble::Unread(failure) => failure.clone(),
+        Trouble::Wrong(problems) => {
+            say(&trouble.text(path));
+            let count = problems.count();
+            let errors = if count == 1 { "error" } else { "errors" };
+            Failure::new(Status::Usage, format!("{count} {errors}")).about(&path.display().to_string())
+        }
     })
 }
 
@@ -52,6 +81,34 @@ pub(crate) fn check(path: &Path) -> Result<String, Failure> {
         count => format!("; {}", plural(count, "warning")),
     };
     Ok(format!("{file}: good: {services}, {pools}, {}{warnings}\n", plural(backends, "backend")))
+}
+
+/// Whether there is anything to serve, and it can be told of.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn serveable(path: &Path, model: &Model, in_background: bool) -> Result<(), Failure> {
+    let unusable = |line: &str| Err(Failure::new(Status::Usage, line));
+    if model.services().is_empty() {
+        return unusable(&format!("{}: there is no service: add [services.NAME]", path.display()));
+    }
+    if in_background && model.log().dump {
+        let said = unusable("log.dump = true and --daemon: there is no stdout in the background");
+        return said.map_err(|failure| failure.with_remedy("leave out one of the two"));
+    }
+    if in_background && model.log().to == LogTo::Stderr {
+        let said = unusable("log.to = \"stderr\" and --daemon: there is no stderr in the background");
+        return said.map_err(|failure| failure.with_remedy("write to = \"auto\" or \"syslog\""));
+    }
+    Ok(())
+}
+
+/// What is legal and hardly meant goes to the log.
+pub(crate) fn warn(path: &Path, loaded: &Loaded, log: &Log) {
+    for warning in &loaded.warnings {
+        let line = format!("{}:{}:{}: {}", path.display(), warning.line, warning.column, warning.message);
+        log.write(&Entry::new(Level::Warning, "configuration", line));
+    }
 }
 
 /// To whoever reads it: several lines, so it is no event.

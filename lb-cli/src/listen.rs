@@ -2,13 +2,10 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    net::{Ipv6Addr, SocketAddr},
 };
 
-use lb_net::{
-    config::Listen,
-    listener::{BindError, bind},
-};
+use lb_net::listener::BindError;
 
 use crate::{
     args::{Balance, address},
@@ -36,27 +33,6 @@ impl Place {
         })
     }
 
-    /// What a configuration file says.
-    pub(crate) fn of(listen: &Listen) -> Result<Self, Failure> {
-        let port = listen.port();
-        Ok(match listen.host() {
-            Some(host) => {
-                let ip = address(host, false).map_err(|failure| failure.about(&listen.to_string()))?;
-                Self::At(SocketAddr::new(ip, port))
-            }
-            None => Self::Everywhere { port, ipv6: false },
-        })
-    }
-
-    /// Listens there, with one socket for each worker.
-    pub(crate) fn listen(self, workers: usize) -> Result<Vec<TcpListener>, Failure> {
-        let listeners = match self {
-            Self::At(address) => bind(address, workers),
-            Self::Everywhere { port, ipv6 } => bind_everywhere(port, workers, ipv6),
-        };
-        listeners.map_err(|error| cannot_listen(&error))
-    }
-
     /// What is listened on as far as the system allows.
     pub(crate) fn address(self) -> SocketAddr {
         match self {
@@ -73,16 +49,6 @@ pub(crate) fn cannot_listen(error: &BindError) -> Failure {
         Some(remedy) => failure.with_remedy(&remedy),
         None => failure,
     }
-}
-
-fn bind_everywhere(port: u16, count: usize, ipv6: bool) -> Result<Vec<TcpListener>, BindError> {
-    let all: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
-    let [v6, v4] = all.map(|ip| SocketAddr::new(ip, port));
-    bind(v6, count).or_else(|error| {
-        let no_ipv6 = matches!(error.source.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
-            || error.source.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
-        if no_ipv6 && !ipv6 { bind(v4, count) } else { Err(error) }
-    })
 }
 
 fn remedy(error: &BindError) -> Option<String> {

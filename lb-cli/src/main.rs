@@ -2,7 +2,6 @@
 
 mod args;
 mod ask;
-mod control;
 mod daemon;
 mod demo;
 mod diff;
@@ -12,6 +11,7 @@ mod environment;
 mod failure;
 mod file;
 mod generate;
+mod host;
 mod listen;
 mod log;
 mod model;
@@ -69,7 +69,7 @@ fn begin(args: &Balance, environment: Environment) -> ExitCode {
         daemon::start(&notifier)
     } else {
         let tell = Tell { log: log.clone(), notifier };
-        run::run(args, starter, &tell).map(|()| ExitCode::SUCCESS)
+        run::run(args, starter, tell).map(|()| ExitCode::SUCCESS)
     };
     done.unwrap_or_else(|failure| failure.report(&log))
 }
@@ -90,7 +90,7 @@ fn begin_file(args: &Run, environment: Environment) -> ExitCode {
         return daemon::start(&notifier).unwrap_or_else(|failure| failure.report(&first));
     }
     let loaded = file::load(&args.config).and_then(|loaded| {
-        let log = run_file::log(&loaded.model, starter.is_some())?;
+        let log = run_file::log(&args.config, &loaded.model, starter.is_some())?;
         Ok((loaded, log))
     });
     match loaded {

@@ -44,6 +44,13 @@ impl Notifier {
         self.send(&format!("MAINPID={}\nREADY=1\nSTATUS={}", process.as_raw_nonzero(), one_line(status)));
     }
 
+    /// It serves as before, and loads its configuration anew; that it is ready again follows.
+    pub(crate) fn reloading(&self) {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+    }
+
     /// It accepts nobody else, and lets sessions end.
     pub(crate) fn stopping(&self, status: &str) {
         self.send(&format!("STOPPING=1\nSTATUS={}", one_line(status)));

@@ -9,9 +9,7 @@ use lb_core::{BackendConfig, Config, SelectorKind, SpecError, health::Eject};
 use lb_net::{
     config::Model,
     probe::MonitorSpec,
-    relay,
     resolve::{self, Endpoint, ResolveError},
-    tcp,
 };
 
 use crate::{
@@ -27,17 +25,11 @@ use crate::{
 pub(crate) struct Plan {
     /// All that is asked for, as a configuration file would say it.
     pub(crate) model: Model,
-    pub(crate) place: Place,
     /// Of `lb`, and of backends that have none of their own.
     pub(crate) port: u16,
     /// The groups and policies.
     pub(crate) config: Config,
-    /// Where each backend is, in the order of the configuration.
-    pub(crate) endpoints: Vec<Endpoint>,
-    /// Where connections to backends come from; anywhere, if nothing was said.
-    pub(crate) source: Option<IpAddr>,
     pub(crate) user: Option<Identity>,
-    pub(crate) monitor: Option<MonitorSpec>,
 }
 
 impl Plan {
@@ -50,14 +42,23 @@ impl Plan {
         })?;
         let monitor = args.monitor.as_deref().map(monitoring).transpose()?;
         let config = configuration(args, monitor.as_ref())?;
-        let endpoints =
-            config.backends().map(|(_, _, backend)| known(backend, port, &args.words)).collect::<Result<_, _>>()?;
         let source = args.source.as_deref().map(source).transpose().map_err(|failure| failure.about("-B"))?;
         let user = args.user.as_ref().map(|user| Identity::find(user, "--user")).transpose()?;
         let place = Place::new(args, port)?;
         let understood = Understood { place, port, config: &config, monitor: monitor.as_ref(), source };
         let model = model(args, &understood)?;
-        Ok(Self { model, place, port, config, endpoints, source, user, monitor })
+        Ok(Self { model, config, user, port })
+    }
+
+    /// Where each backend is, in the order of the configuration. It may block, while the system asks for a name.
+    ///
+    /// # Errors
+    /// When that is not known.
+    pub(crate) fn endpoints(&self, words: &[String]) -> Result<Vec<Endpoint>, Failure> {
+        let known = |(_, _, backend): (_, _, &BackendConfig)| {
+            endpoint(backend, self.port).map_err(|error| unresolved(&backend.name, &error, words))
+        };
+        self.config.backends().map(known).collect()
     }
 }
 
@@ -65,19 +66,16 @@ fn monitoring(text: &str) -> Result<MonitorSpec, Failure> {
     text.parse().map_err(|error| Failure::chain(Status::Groups, &error).about("-m"))
 }
 
-/// Where a backend is. It may block, while the system asks for a name.
-pub(crate) fn endpoint(backend: &BackendConfig, default_port: u16) -> Result<Endpoint, ResolveError> {
+fn endpoint(backend: &BackendConfig, default_port: u16) -> Result<Endpoint, ResolveError> {
     let (host, port) = backend.host_and_port();
     Endpoint::new(host, port.map_or(Ok(default_port), resolve::port)?)
 }
 
-/// The same; what is wrong is said of the word that was typed.
-fn known(backend: &BackendConfig, default_port: u16, words: &[String]) -> Result<Endpoint, Failure> {
-    endpoint(backend, default_port).map_err(|error| {
-        let word = words.iter().find(|word| word.parse().is_ok_and(|one: BackendConfig| one.name == backend.name));
-        let failure = Failure::chain(Status::Backend, &error).about(&backend.name);
-        word.map_or(failure.clone(), |word| bracketed(failure, word))
-    })
+/// A backend without an address; what is wrong is said of the word that was typed.
+pub(crate) fn unresolved(backend: &str, error: &ResolveError, words: &[String]) -> Failure {
+    let word = words.iter().find(|word| word.parse().is_ok_and(|one: BackendConfig| one.name == backend));
+    let failure = Failure::chain(Status::Backend, error).about(backend);
+    word.map_or(failure.clone(), |word| bracketed(failure, word))
 }
 
 /// An address to connect from; that it is one of this machine shows when it is bound to.
@@ -87,7 +85,7 @@ fn source(word: &str) -> Result<IpAddr, Failure> {
 }
 
 /// Whether it is an address of this machine.
-pub(crate) fn usable_source(address: IpAddr, word: &str) -> Result<(), Failure> {
+fn usable_source(address: IpAddr, word: &str) -> Result<(), Failure> {
     let bound = std::net::UdpSocket::bind((address, 0));
     bound.map_err(|error| Failure::chain(Status::System, &error).about(word)).map(|_| ())
 }
@@ -135,13 +133,4 @@ fn bracketed(failure: Failure, word: &str) -> Failure {
         Ok(_) => failure.with_remedy(&format!("an IPv6 address goes in brackets: [{word}]")),
         Err(_) => failure,
     }
-}
-
-pub(crate) fn settings(args: &Balance) -> tcp::Settings {
-    let idle = Some(args.idle_timeout).filter(|time| !time.is_zero());
-    tcp::Settings::default()
-        .with_connect_timeout(args.connect_timeout)
-        .with_race(args.race.0)
-        .with_grace(args.grace)
-        .with_relay(relay::Settings::default().with_idle_timeout(idle))
 }

@@ -11,7 +11,7 @@ use crate::{args::Balance, failure::Failure, plan::Plan, target::Target};
 pub(crate) fn text(words: impl Iterator<Item = String>, args: &Balance, plan: &Plan) -> Result<String, Failure> {
     let daemon = if args.is_daemon() { " --daemon" } else { "" };
     let mut text = format!("# lb run{daemon} --config FILE does what this does: {}\n", command_line(words));
-    for (name, addresses) in resolved(plan) {
+    for (name, addresses) in resolved(args, plan)? {
         // Into memory: it does not fail.
         let _ = writeln!(text, "# At the moment {name} is {addresses}.");
     }
@@ -53,16 +53,16 @@ fn typed(word: &str) -> String {
 }
 
 /// What names stand for, each once.
-fn resolved(plan: &Plan) -> Vec<(String, String)> {
+fn resolved(args: &Balance, plan: &Plan) -> Result<Vec<(String, String)>, Failure> {
     let mut all: Vec<(String, String)> = Vec::new();
-    for endpoint in plan.endpoints.iter().filter(|endpoint| !endpoint.is_numeric()) {
+    for endpoint in plan.endpoints(&args.words)?.iter().filter(|endpoint| !endpoint.is_numeric()) {
         let name = endpoint.to_string();
         if all.iter().all(|(known, _)| *known != name) {
             let addresses: Vec<String> = endpoint.addresses().iter().map(ToString::to_string).collect();
             all.push((name, addresses.join(", ")));
         }
     }
-    all
+    Ok(all)
 }
 
 /// By which `-b` the file's service is controlled, if by another one than this command line's.

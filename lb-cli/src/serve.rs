@@ -1,261 +1,166 @@
-//! Workers, and what runs beside them, until a signal.
+//! A model that is served until a signal.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
-use lb_core::{Balancer, EventKind};
 use lb_net::{
-    TcpProxy,
-    connect::Addresses,
-    manage::{ControlSocket, Fleet},
-    probe::Monitor,
-    resolve::{Endpoint, Refresher},
+    config::{Model, Service, Time},
+    instance::{Ended, Instance, PrepareError},
+    manage::{ControlSocket, Process as _},
 };
-use tokio::{
-    runtime::{self, Runtime},
-    sync::{Notify, watch},
-    task::JoinSet,
-};
+use tokio::runtime::{self, Runtime};
 
 use crate::{
-    control,
+    args::default_workers,
     daemon::Starter,
     failure::{Failure, Status},
+    host::{Host, Origin},
+    listen::cannot_listen,
     log::{Entry, Level, Log},
+    notify::Notifier,
+    plan::unresolved,
     signals::{Signals, Stopped},
-    tell::Tell,
+    target::misplaced,
+    user::Identity,
 };
 
-/// What a backend is to the proxy: a name and its addresses.
-pub(crate) type Backends = Balancer<Endpoint>;
-
-/// Backends and what looks after them.
-pub(crate) struct RunningPool {
-    pub(crate) balancer: Arc<Backends>,
-    pub(crate) monitor: Option<Monitor>,
-    pub(crate) log: Log,
-}
-
-/// One address that clients come to.
-pub(crate) struct Front {
-    pub(crate) proxy: TcpProxy<Endpoint>,
-    /// Where that is, as the system says.
-    pub(crate) address: Option<SocketAddr>,
-    /// One for each worker.
-    pub(crate) listeners: Vec<TcpListener>,
-    pub(crate) socket: ControlSocket,
-    pub(crate) fleet: Arc<dyn Fleet>,
-    pub(crate) log: Log,
-}
-
-impl Front {
-    /// Says that it listens, and returns what it says.
-    fn ready(&self) -> String {
-        let backends = self.fleet.stats().backends;
-        let groups = backends.last().map_or(0, |last| last.group + 1);
-        let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-        let place = self.place();
-        let line =
-            format!("listening on {place}: {} in {}", plural(backends.len(), "backend"), plural(groups, "group"));
-        let entry = Entry::new(Level::Notice, "ready", line.as_str()).with("address", place);
-        let entry = entry.with("backends", backends.len()).with("groups", groups).with("pid", std::process::id());
-        self.log.write(&entry.with("version", env!("CARGO_PKG_VERSION")));
-        line
-    }
-
-    fn place(&self) -> String {
-        self.address.map_or_else(|| "nothing".to_owned(), |address| address.to_string())
-    }
-}
-
-/// Everything that serves: nothing of it can fail for what a user has said.
+/// How a model is served.
 pub(crate) struct Serving {
-    pub(crate) pools: Vec<RunningPool>,
-    pub(crate) fronts: Vec<Front>,
-    /// The longest time that a session may go on after a stop.
-    pub(crate) grace: Duration,
-    pub(crate) resolve_every: Option<Duration>,
+    pub(crate) host: Arc<Host>,
+    pub(crate) notifier: Notifier,
+    /// Who it becomes once it listens.
+    pub(crate) user: Option<Identity>,
     /// Whether stderr is nobody's once it serves.
     pub(crate) leaves_terminal: bool,
 }
 
 impl Serving {
-    /// Starts the workers, and stays until a signal has stopped them.
-    pub(crate) fn serve(mut self, starter: Option<Starter>, tell: &Tell) -> Result<(), Failure> {
+    /// Serves until a signal has stopped it. As the part in the background of a `starter`, tells it when it serves.
+    pub(crate) fn serve(self, model: &Model, starter: Option<Starter>) -> Result<(), Failure> {
         let system = |error: io::Error| Failure::chain(Status::System, &error);
         let runtime = single_threaded().map_err(system)?;
-        let refresher = Refresher::default().with_every(self.resolve_every.unwrap_or(Duration::MAX));
-        // Before the first worker: a signal that comes early is not lost.
+        // Before the first client: a signal that comes early is not lost.
         let signals = {
             let _inside = runtime.enter();
-            Signals::new(refresher.now()).map_err(system)?
+            Signals::new().map_err(system)?
         };
-        // Before the first client: nothing that happens is missed.
-        let drivers: Vec<_> =
-            self.pools.iter().map(|pool| drive(&pool.balancer, refresher.now(), pool.log.clone())).collect();
-        let (stop, stopped) = watch::channel(());
-        let start = |share| worker(share, stopped.clone());
-        let workers: Vec<_> = self.shares().into_iter().map(start).collect::<io::Result<_>>().map_err(system)?;
-        drop(stopped);
-        self.ready(starter, tell)?;
+        // Without the right to raise it the limit stays, and accepting pauses when it is reached.
+        let _ = lb_net::sys::raise_descriptor_limit();
+        let workers = model.process().workers.map_or_else(default_workers, |workers| workers.get().get());
+        let attendant = Arc::clone(&self.host);
+        let instance = Instance::new(workers, runtime.handle().clone(), attendant).map_err(system)?;
+        self.begin(&instance, model)?;
+        // The commands of checks get nothing that is not theirs. Without /proc they may.
+        let _ = lb_net::sys::close_descriptors_on_exec();
+        self.ready(&instance, starter)?;
         lb_net::sys::give_back_code();
-        let grace = self.grace;
-        let stopped = runtime.block_on(async {
-            // They end with it, and a monitor's commands with them.
-            let mut beside = JoinSet::new();
-            drivers.into_iter().for_each(|driver| drop(beside.spawn(driver)));
-            // Control ends before the sessions of clients do: the next instance wants the place.
-            let (begun, begins) = watch::channel(false);
-            self.spawn(&mut beside, refresher, &begins, tell);
+        let Self { host, notifier, .. } = self;
+        let ended = runtime.block_on(async {
             tokio::select! {
-                stopped = signals.stopped(&stop, &begun, grace, tell) => stopped,
-                never = tell.log.summaries() => match never {},
+                ended = signals.serve(&instance, &host, &notifier) => ended,
+                never = host.log.summaries() => match never {},
             }
         });
         // With all that ran beside the workers: neither a command nor the control socket is to outlive us.
         drop(runtime);
-        if stopped == Stopped::AtOnce {
-            tell.log.end();
-            tell.log.notice("stopped", "stopped at once by a second signal");
-            std::process::exit(1);
-        }
-        drop(stop);
-        finish(workers, &tell.log)
-    }
-
-    /// What each worker serves.
-    fn shares(&mut self) -> Vec<Vec<Share>> {
-        let mut shares: Vec<Vec<Share>> = Vec::new();
-        for front in &mut self.fronts {
-            for (at, listener) in std::mem::take(&mut front.listeners).into_iter().enumerate() {
-                if shares.len() <= at {
-                    shares.push(Vec::new());
-                }
-                shares[at].push((front.proxy.clone(), listener));
+        match ended {
+            Stopped::InOrder(ended) => finish(ended, &host.log),
+            Stopped::AtOnce => {
+                host.log.end();
+                host.log.notice("stopped", "stopped at once by a second signal");
+                std::process::exit(1);
             }
         }
-        shares
     }
 
-    /// Begins what runs beside the workers.
-    fn spawn(self, beside: &mut JoinSet<()>, refresher: Refresher, begins: &watch::Receiver<bool>, tell: &Tell) {
-        let balancers = self.pools.iter().map(|pool| Arc::clone(&pool.balancer)).collect();
-        beside.spawn(refresh(refresher, balancers, tell.log.clone()));
-        for RunningPool { balancer, monitor, .. } in self.pools {
-            if let Some(monitor) = monitor {
-                beside.spawn(monitor.run(balancer, Addresses::all_addresses));
-            }
+    /// Everything that may fail, as who we are; then as who we become.
+    fn begin(&self, instance: &Instance, model: &Model) -> Result<(), Failure> {
+        let prepared = instance.prepare(model).map_err(|error| failure(&error, &self.host.origin))?;
+        if let Some(user) = &self.user {
+            prepared.control_sockets().try_for_each(|socket| hand_over(socket, user))?;
+            user.assume()?;
         }
-        for Front { socket, fleet, address, log, .. } in self.fronts {
-            beside.spawn(control::serve(socket, fleet, begins.clone(), address, log));
-        }
+        prepared.commit();
+        Ok(())
     }
 
     /// Says so to all who want to know.
-    fn ready(&self, starter: Option<Starter>, tell: &Tell) -> Result<(), Failure> {
-        let lines: Vec<String> = self.fronts.iter().map(Front::ready).collect();
-        let line = match &lines[..] {
-            [line] => line.clone(),
-            _ => format!("listening on {}", self.fronts.iter().map(Front::place).collect::<Vec<_>>().join(", ")),
-        };
+    fn ready(&self, instance: &Instance, starter: Option<Starter>) -> Result<(), Failure> {
+        let line = summary(instance);
         match starter {
             Some(starter) => {
                 let failed = |error| Failure::chain(Status::System, &error).about("cannot go to the background");
                 starter.ready(&line).map_err(failed)?;
             }
-            None => tell.notifier.ready(&line),
+            None => self.notifier.ready(&line),
         }
         if self.leaves_terminal {
-            tell.log.leave_terminal();
+            self.host.log.leave_terminal();
         }
         Ok(())
     }
 }
 
-/// A listener, and who serves it.
-type Share = (TcpProxy<Endpoint>, TcpListener);
-
-/// Puts changes into force and logs them; a backend that was added may have a name to ask for.
-fn drive(balancer: &Arc<Backends>, named: Arc<Notify>, log: Log) -> impl Future<Output = ()> + Send + use<> {
-    lb_net::drive_with(Arc::clone(balancer), move |event| {
-        if matches!(event.kind, EventKind::Changed { .. }) {
-            named.notify_one();
+/// What is served where, in one line.
+pub(crate) fn summary(instance: &Instance) -> String {
+    let services = instance.services();
+    let places: Vec<&str> = services.iter().flat_map(|service| &service.listen).map(String::as_str).collect();
+    let line = format!("listening on {}", places.join(", "));
+    match (&places[..], &instance.pools()[..]) {
+        ([_], [(_, pool)]) => {
+            let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+            let backends = pool.stats().backends;
+            let groups = backends.last().map_or(0, |last| last.group + 1);
+            format!("{line}: {} in {}", plural(backends.len(), "backend"), plural(groups, "group"))
         }
-        log.write(&Entry::from(&event));
-    })
+        _ => line,
+    }
 }
 
-async fn refresh(refresher: Refresher, balancers: Vec<Arc<Backends>>, log: Log) {
-    let endpoints = move || {
-        let mut all = Vec::new();
-        balancers.iter().for_each(|balancer| balancer.for_each(|_, endpoint| all.push(endpoint.clone())));
-        all
-    };
-    refresher.run(endpoints, move |news| log.write(&Entry::from(&news))).await;
+/// The longest time that a session may go on after a stop.
+pub(crate) fn longest_grace(model: &Model) -> Duration {
+    let grace = |service: &Service| service.sessions().grace.map(Time::get).unwrap_or_default();
+    model.services().values().map(grace).max().unwrap_or_default()
 }
 
 pub(crate) fn single_threaded() -> io::Result<Runtime> {
     runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// A thread with a runtime and listeners of its own: a connection lives and dies where it was accepted.
-fn worker(share: Vec<Share>, stopped: watch::Receiver<()>) -> io::Result<JoinHandle<io::Result<usize>>> {
-    let (runtime, working) = (single_threaded()?, stopped.clone());
-    std::thread::Builder::new().name("lb-worker".to_owned()).spawn(move || {
-        let cut = runtime.block_on(serve_all(share, &stopped));
-        // Until its sessions have ended: that no receiver is left is how the main thread learns that all workers have.
-        drop(working);
-        cut
-    })
+/// Gives a control socket to the user that `lb` becomes.
+fn hand_over(socket: &ControlSocket, user: &Identity) -> Result<(), Failure> {
+    let (user, group) = user.ids();
+    let handed_over = socket.hand_over(user, group);
+    handed_over.map_err(|error| Failure::chain(Status::System, &error).about("cannot hand over the control socket"))
 }
 
-/// Serves each of them until it is to stop; how many sessions had to be cut.
-async fn serve_all(mut share: Vec<Share>, stopped: &watch::Receiver<()>) -> io::Result<usize> {
-    let serve = |(proxy, listener): Share| {
-        let mut stopped = stopped.clone();
-        async move {
-            let stop = async move {
-                // An error is the end of the sender: a stop as well.
-                let _ = stopped.changed().await;
-            };
-            proxy.serve(listener, stop).await.map(|served| served.cut)
+/// Why a model cannot be served, and what can be done about it. Where there may be several services, which one it is.
+fn failure(error: &PrepareError, origin: &Origin) -> Failure {
+    let of = |name, failure: Failure| match origin {
+        Origin::File { .. } => failure.about(&format!("service '{name}'")),
+        Origin::CommandLine { .. } => failure,
+    };
+    match error {
+        PrepareError::Backend { backend, source, .. } => match origin {
+            Origin::File { .. } => Failure::chain(Status::Backend, source).about(backend),
+            Origin::CommandLine { words, .. } => unresolved(backend, source, words),
+        },
+        PrepareError::Host { service, listen, source } => {
+            of(service, Failure::chain(Status::System, source).about(&listen.to_string()))
         }
-    };
-    // The last one without a task of its own: most often there is one only.
-    let last = share.pop().map(serve);
-    let mut others: JoinSet<io::Result<usize>> = share.into_iter().map(serve).collect();
-    let mut cut = match last {
-        Some(last) => last.await,
-        None => Ok(0),
-    };
-    while let Some(other) = others.join_next().await {
-        let more = other.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        cut = cut.and_then(|cut| Ok(cut + more?));
+        PrepareError::Bind { service, source } => of(service, cannot_listen(source)),
+        PrepareError::Control { service, source } => of(service, misplaced(source)),
+        _ => Failure::chain(Status::System, error),
     }
-    cut
 }
 
-/// Waits for the workers. One that failed makes `lb` fail once the others have ended.
-fn finish(workers: Vec<JoinHandle<io::Result<usize>>>, log: &Log) -> Result<(), Failure> {
-    let mut cut = 0;
-    let mut failure = None;
-    for worker in workers {
-        match worker.join() {
-            Ok(Ok(more)) => cut += more,
-            Ok(Err(error)) => failure = Some(Failure::chain(Status::System, &error)),
-            Err(_) => failure = Some(Failure::new(Status::System, "a worker has panicked")),
-        }
-    }
+/// What is left to say. Serving that failed makes `lb` fail once the sessions have ended.
+fn finish(ended: Ended, log: &Log) -> Result<(), Failure> {
+    let Ended { cut, failure, .. } = ended;
     if cut > 0 {
         let sessions = if cut == 1 { "session was" } else { "sessions were" };
         let line = format!("stopped; {cut} {sessions} cut after the grace period");
         log.write(&Entry::new(Level::Warning, "stopped", line).with("cut", cut));
     }
     log.end();
-    failure.map_or(Ok(()), Err)
+    failure.map_or(Ok(()), |error| Err(Failure::chain(Status::System, &error)))
 }

@@ -2,80 +2,124 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use lb_net::{
+    instance::{Ended, Instance},
+    manage::Process as _,
+};
 use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::{Notify, watch},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
 };
 
 use crate::{
+    host::Host,
     log::{Entry, Level},
-    tell::Tell,
+    notify::Notifier,
+    serve::{longest_grace, summary},
 };
 
 /// How it came to an end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Stopped {
     /// All workers have ended.
-    InOrder,
+    InOrder(Ended),
     /// A second signal has asked for more haste: sessions may still run.
     AtOnce,
 }
 
 /// The signals that `lb` listens to.
 pub(crate) struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    quit: tokio::signal::unix::Signal,
-    hang_up: tokio::signal::unix::Signal,
-    /// Told of each HUP, which ends nothing.
-    refresh: Arc<Notify>,
+    endings: Endings,
+    hang_up: Signal,
+}
+
+/// Those that ask for the end.
+struct Endings {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+}
+
+impl Endings {
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.quit.recv() => {}
+        }
+    }
 }
 
 impl Signals {
-    pub(crate) fn new(refresh: Arc<Notify>) -> io::Result<Self> {
-        Ok(Self {
+    pub(crate) fn new() -> io::Result<Self> {
+        let endings = Endings {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
-            hang_up: signal(SignalKind::hangup())?,
-            refresh,
-        })
+        };
+        Ok(Self { endings, hang_up: signal(SignalKind::hangup())? })
     }
 
-    /// The next one that asks for the end.
+    /// The next one that asks for the end; HUP is caught, and asks for nothing.
     pub(crate) async fn next(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.quit.recv() => return,
-                _ = self.hang_up.recv() => self.refresh.notify_one(),
+        self.endings.next().await;
+    }
+
+    /// Does what signals ask for, until the instance has ended after the first that asks for that, or after a second one
+    /// at once.
+    pub(crate) async fn serve(self, instance: &Arc<Instance>, host: &Host, notifier: &Notifier) -> Stopped {
+        let Self { mut endings, mut hang_up } = self;
+        // One reload after the other, and the end during any.
+        let hang_ups = async {
+            while hang_up.recv().await.is_some() {
+                hung_up(instance, host, notifier).await;
+            }
+        };
+        let failure = tokio::select! {
+            () = endings.next() => None,
+            // Serving has failed for good: what still runs may end as in any other stop.
+            ended = instance.ended() => ended.failure,
+            () = hang_ups => None,
+        };
+        let grace = longest_grace(&instance.model());
+        announce(grace, host, notifier);
+        instance.stop();
+        tokio::select! {
+            () = endings.next() => Stopped::AtOnce,
+            mut ended = instance.ended() => {
+                ended.failure = ended.failure.or(failure);
+                Stopped::InOrder(ended)
             }
         }
     }
+}
 
-    /// Returns when the workers have ended after the first signal, of which `begun` is told too; after a second one at
-    /// once.
-    pub(crate) async fn stopped(
-        mut self,
-        stop: &watch::Sender<()>,
-        begun: &watch::Sender<bool>,
-        grace: Duration,
-        tell: &Tell,
-    ) -> Stopped {
-        tokio::select! {
-            () = self.next() => {}
-            // All workers have ended by themselves: nothing accepts any more.
-            () = stop.closed() => return Stopped::InOrder,
+fn announce(grace: Duration, host: &Host, notifier: &Notifier) {
+    let line = format!("stopping: sessions may go on for {grace:?}");
+    notifier.stopping(&line);
+    host.log.write(&Entry::new(Level::Notice, "stopping", line).with("grace_seconds", grace.as_secs_f64()));
+}
+
+/// With a file: loads it anew. All names are asked for again in either case.
+async fn hung_up(instance: &Arc<Instance>, host: &Host, notifier: &Notifier) {
+    if host.origin.file().is_some() {
+        notifier.reloading();
+        let (done, reloaded) = oneshot::channel();
+        let reloading = Arc::clone(instance);
+        // On a thread of its own, because names may take long; not one of the runtime's, which would not end before it.
+        let started = std::thread::Builder::new().name("lb-reload".to_owned()).spawn(move || {
+            // It tells of itself.
+            let _ = reloading.reload();
+            let _ = done.send(());
+        });
+        match started {
+            Ok(_) => drop(reloaded.await),
+            Err(error) => {
+                let line = format!("not reloaded: the system has no thread for it: {error}");
+                host.log.write(&Entry::new(Level::Error, "reload-failed", line));
+            }
         }
-        let line = format!("stopping: sessions may go on for {grace:?}");
-        tell.notifier.stopping(&line);
-        tell.log.write(&Entry::new(Level::Notice, "stopping", line).with("grace_seconds", grace.as_secs_f64()));
-        let _ = stop.send(());
-        begun.send_replace(true);
-        tokio::select! {
-            () = self.next() => Stopped::AtOnce,
-            () = stop.closed() => Stopped::InOrder,
-        }
+        notifier.ready(&summary(instance));
     }
+    instance.refresh();
 }

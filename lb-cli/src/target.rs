@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lb_net::{
     config::Listen,
-    manage::{Client, ConnectError, ControlSocket, Place, PlaceError},
+    manage::{Client, ConnectError, Place, PlaceError},
     resolve,
 };
 
@@ -39,17 +39,14 @@ impl Target {
         Ok(Self { place: place.map_err(|error| misplaced(&error))? })
     }
 
+    /// Where it is controlled.
+    pub(crate) fn place(self) -> Place {
+        self.place
+    }
+
     /// The path of its socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.place.socket()
-    }
-
-    /// The control socket of an instance that starts.
-    ///
-    /// # Errors
-    /// When another one serves there, or the directory is none to trust.
-    pub(crate) fn claim(&self) -> Result<ControlSocket, Failure> {
-        ControlSocket::claim(&self.place).map_err(|error| misplaced(&error))
     }
 
     /// A session with it.
@@ -70,7 +67,7 @@ impl Target {
 }
 
 /// What is wrong with the place of a control socket, and what can be done about it.
-fn misplaced(error: &PlaceError) -> Failure {
+pub(crate) fn misplaced(error: &PlaceError) -> Failure {
     let failure = Failure::chain(Status::System, error);
     match error {
         PlaceError::InUse { .. } | PlaceError::Exposed { .. } | PlaceError::Busy(_) => failure,

@@ -68,6 +68,18 @@ impl Keepalive {
         self.probes.into()
     }
 
+    /// What connections have that nobody has set anything for, as far as the system tells.
+    #[must_use]
+    pub fn of_the_system() -> Self {
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv4/tcp_keepalive_{name}")).ok();
+        let known = |name, most| number(read(name)?.trim(), most);
+        Self {
+            idle: known("time", MOST_SECONDS).unwrap_or(7200),
+            interval: known("intvl", MOST_SECONDS).unwrap_or(75),
+            probes: known("probes", MOST_PROBES).unwrap_or(9),
+        }
+    }
+
     /// Sets it on a socket. What a listener accepts from then on has it too.
     ///
     /// # Errors

@@ -11,6 +11,7 @@
 //! | `resolve` | `resolve`: host and service names to addresses, kept fresh |
 //! | `manage` | `manage`: balance's commands for a running balancer, over a unix socket |
 //! | `config` | `config`: the whole model of configuration as a value, read from TOML and written back |
+//! | `instance` | `instance`: one such model, running, and changed while clients are served |
 //! | `proxy-protocol` | `proxy_protocol`: who the client is, told by one proxy to the next; with `tcp`, both ways |
 //!
 //! Without features there are the pieces to build a transport from: [`listener`], [`connect`], [`relay`], [`drive`].
@@ -23,6 +24,8 @@ pub mod connect;
 #[cfg(feature = "tcp")]
 mod drain;
 mod driver;
+#[cfg(feature = "instance")]
+pub mod instance;
 mod keepalive;
 pub mod listener;
 #[cfg(feature = "manage")]

@@ -46,6 +46,21 @@ pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindE
     bind_all(address, count).map_err(|source| BindError { address, source })
 }
 
+/// As [`bind`], beside sockets of this process's user that listen there already and have `SO_REUSEPORT`: a wider address
+/// is to be replaced by a narrower one, say, and nobody turned away meanwhile.
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_beside(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
+    let failed = |source| BindError { address, source };
+    let mut listeners = Vec::with_capacity(count);
+    for _ in 0..count {
+        let address = listeners.first().map_or(Ok(address), TcpListener::local_addr).map_err(failed)?;
+        listeners.push(listen(address, true).map_err(failed)?.into());
+    }
+    Ok(listeners)
+}
+
 /// The first socket listens before it has SO_REUSEPORT: a listening socket without it refuses every other one, so of
 /// two processes that start at the same time one fails. The option is set afterwards, for its siblings to join.
 fn bind_all(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {

@@ -199,10 +199,6 @@ pub(crate) struct Demo {
 }
 
 impl Balance {
-    pub(crate) fn worker_count(&self) -> usize {
-        self.workers.map_or_else(default_workers, NonZeroUsize::get)
-    }
-
     /// Whether it goes to the background. What writes to the terminal does not.
     pub(crate) fn is_daemon(&self) -> bool {
         !(self.foreground || self.trace || self.dump)

@@ -38,7 +38,6 @@ use crate::{
     args,
     failure::{Failure, Status},
     listen::cannot_listen,
-    run::RandomSeed,
     serve::single_threaded,
     signals::Signals,
 };
@@ -74,7 +73,7 @@ fn listen(port: Option<u16>) -> Result<TcpListener, BindError> {
 }
 
 async fn play(args: &args::Demo, listener: TcpListener) -> io::Result<()> {
-    let signals = Signals::new(Arc::default())?;
+    let signals = Signals::new()?;
     let front = listener.local_addr()?;
     let stage = Stage::new(&NAMES)?;
     let balancer = balancer(&stage);
@@ -94,7 +93,7 @@ fn balancer(stage: &Stage) -> Arc<Balancer<SocketAddr>> {
     config.start = Start::First;
     let mut addresses = stage.backends.iter().map(|backend| backend.address);
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let mut rng = SmallRng::seed_from_u64(RandomSeed::new().0);
+    let mut rng = SmallRng::seed_from_u64(different_each_time());
     Arc::new(Balancer::new(config, std::time::Instant::now(), &mut rng, |_| addresses.next().unwrap_or(nowhere)))
 }
 
@@ -234,4 +233,9 @@ async fn at(then: Option<Instant>) {
         Some(then) => sleep_until(then).await,
         None => std::future::pending().await,
     }
+}
+
+fn different_each_time() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(std::process::id())
 }

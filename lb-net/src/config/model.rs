@@ -308,6 +308,18 @@ impl Model {
         &self.services
     }
 
+    /// With those pools replaced that `other` has something for: what runs of them, say.
+    #[cfg(feature = "instance")]
+    pub(crate) fn with_pools_as(&self, other: impl Fn(&Name, &Pool) -> Option<Pool>) -> Self {
+        let mut model = self.clone();
+        for (name, pool) in &mut model.pools {
+            if let Some(other) = other(name, pool) {
+                *pool = other;
+            }
+        }
+        model
+    }
+
     /// What services inherit.
     #[must_use]
     pub fn defaults(&self) -> &Sessions {

@@ -8,7 +8,8 @@ use std::{
 };
 
 use lb_core::{
-    BackendConfig, BackendId, Balancer, Config, Explanation, Request, SelectorKind, Stats, Status, UnknownBackend, key,
+    BackendConfig, BackendId, Balancer, Config, Diff, Explanation, Request, SelectorKind, Stats, Status,
+    UnknownBackend, key,
 };
 
 use super::Process;
@@ -135,14 +136,20 @@ pub struct Managed<T> {
     resolve: Box<Resolve<T>>,
     unresolved: Box<Unresolved<T>>,
     address: Box<Address<T>>,
-    hash_failover: bool,
-    selector: SelectorKind,
-    monitor: Option<Monitor>,
+    manner: Mutex<Manner>,
     process: Option<Weak<dyn Process>>,
     kill: Box<dyn Fn() + Send + Sync>,
     /// Held from reading the configuration until the changed one is in force, and by orders: one that came between the
     /// two would be undone.
     changing: Mutex<()>,
+}
+
+/// What a reload may change.
+#[derive(Default)]
+struct Manner {
+    hash_failover: bool,
+    selector: SelectorKind,
+    monitor: Option<Monitor>,
 }
 
 struct Monitor {
@@ -171,9 +178,7 @@ impl<T: Send + Sync> Managed<T> {
             resolve: Box::new(resolve),
             unresolved: Box::new(unresolved),
             address: Box::new(address),
-            hash_failover: false,
-            selector: SelectorKind::default(),
-            monitor: None,
+            manner: Mutex::default(),
             process: None,
             kill: Box::new(|| {}),
             changing: Mutex::default(),
@@ -183,13 +188,15 @@ impl<T: Send + Sync> Managed<T> {
     /// Whether groups that are set to hash spill over (balance's `-H`).
     #[must_use]
     pub fn with_hash_failover(self, hash_failover: bool) -> Self {
-        Self { hash_failover, ..self }
+        self.manner().hash_failover = hash_failover;
+        self
     }
 
     /// Who chooses in groups that begin to exist while it runs; without it they take turns.
     #[must_use]
     pub fn with_selector(self, selector: SelectorKind) -> Self {
-        Self { selector, ..self }
+        self.manner().selector = selector;
+        self
     }
 
     /// With a monitor that runs: whether it checks, and what lets it check or pause and returns whether that is a change.
@@ -199,8 +206,31 @@ impl<T: Send + Sync> Managed<T> {
         is_enabled: impl Fn() -> bool + Send + Sync + 'static,
         set_enabled: impl Fn(bool) -> bool + Send + Sync + 'static,
     ) -> Self {
-        let monitor = Monitor { is_enabled: Box::new(is_enabled), set_enabled: Box::new(set_enabled) };
-        Self { monitor: Some(monitor), ..self }
+        self.manner().monitor = Some(Monitor { is_enabled: Box::new(is_enabled), set_enabled: Box::new(set_enabled) });
+        self
+    }
+
+    /// Takes over the manner of another one, which is then without: who chooses in new groups, the monitor. Everything
+    /// else stays, sessions too.
+    pub fn follow(&self, other: &Self) {
+        let manner = std::mem::take(&mut *other.manner());
+        *self.manner() = manner;
+    }
+
+    /// Puts another configuration in force in one step: nobody else changes it between `edit`, which gets the one in force,
+    /// and then. `make` as for [`update`](Balancer::update), but it may have no payload for a backend that somebody has
+    /// just removed.
+    pub fn reconfigure(
+        &self,
+        edit: impl FnOnce(Config) -> Config,
+        mut make: impl FnMut(&BackendConfig) -> Option<T>,
+    ) -> Diff {
+        let _alone = self.alone();
+        let config = edit(self.balancer.config());
+        let make = |backend: &BackendConfig| make(backend).unwrap_or_else(|| (self.unresolved)(backend));
+        let diff = self.balancer.update(config.clone(), now(), make);
+        self.enforce(&config);
+        diff
     }
 
     /// As a part of this process, for as long as there is one.
@@ -242,6 +272,10 @@ impl<T: Send + Sync> Managed<T> {
             Order::Limit(limit) => self.balancer.set_limit(backend, limit, now()),
             Order::ResetCounters => self.balancer.reset_counters(backend),
         }
+    }
+
+    fn manner(&self) -> MutexGuard<'_, Manner> {
+        self.manner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn alone(&self) -> MutexGuard<'_, ()> {
@@ -290,19 +324,19 @@ impl<T: Send + Sync> Fleet for Managed<T> {
     }
 
     fn hash_failover(&self) -> bool {
-        self.hash_failover
+        self.manner().hash_failover
     }
 
     fn selector(&self) -> SelectorKind {
-        self.selector
+        self.manner().selector
     }
 
     fn is_monitored(&self) -> Option<bool> {
-        self.monitor.as_ref().map(|monitor| (monitor.is_enabled)())
+        self.manner().monitor.as_ref().map(|monitor| (monitor.is_enabled)())
     }
 
     fn set_monitored(&self, enabled: bool) -> Option<bool> {
-        self.monitor.as_ref().map(|monitor| (monitor.set_enabled)(enabled))
+        self.manner().monitor.as_ref().map(|monitor| (monitor.set_enabled)(enabled))
     }
 
     fn process(&self) -> Option<Arc<dyn Process>> {

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU16, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -32,7 +32,7 @@ pub struct Endpoint {
 #[derive(Debug)]
 struct Inner {
     host: String,
-    port: u16,
+    port: AtomicU16,
     numeric: bool,
     addresses: ArcSwap<Vec<SocketAddr>>,
     turns: AtomicUsize,
@@ -51,7 +51,8 @@ impl Endpoint {
     #[must_use]
     pub fn with_addresses(host: &str, port: u16, addresses: Vec<SocketAddr>) -> Self {
         let (numeric, host) = (host.parse::<IpAddr>().is_ok(), host.to_owned());
-        let inner = Inner { host, port, numeric, addresses: ArcSwap::from_pointee(addresses), turns: 0.into() };
+        let inner =
+            Inner { host, port: port.into(), numeric, addresses: ArcSwap::from_pointee(addresses), turns: 0.into() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -64,7 +65,16 @@ impl Endpoint {
     /// The port.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.inner.port
+        self.inner.port.load(Relaxed)
+    }
+
+    /// Another port from now on, on all of its addresses: that of the pool may change where a backend names none.
+    pub fn set_port(&self, port: u16) {
+        if self.inner.port.swap(port, Relaxed) != port {
+            let known = self.inner.addresses.load();
+            let moved = known.iter().map(|address| SocketAddr::new(address.ip(), port)).collect();
+            self.inner.addresses.store(Arc::new(moved));
+        }
     }
 
     /// Whether the host is an address already: then nobody has to be asked.

@@ -110,6 +110,12 @@ impl Refresher {
         Self { lookup: Arc::new(lookup), ..self }
     }
 
+    /// With this one to tell in place of its own: it may be there before and after.
+    #[must_use]
+    pub fn with_now(self, now: Arc<Notify>) -> Self {
+        Self { now, ..self }
+    }
+
     /// Told to have the next round at once.
     #[must_use]
     pub fn now(&self) -> Arc<Notify> {

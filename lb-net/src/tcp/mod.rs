@@ -16,6 +16,7 @@ use lb_core::{
 };
 use tokio::{
     net::TcpStream,
+    sync::watch,
     task::coop::consume_budget,
     time::{Instant, timeout},
 };
@@ -90,7 +91,7 @@ struct Inner<T> {
     accept_proxy: Option<AcceptProxy>,
     #[cfg(feature = "proxy-protocol")]
     send_proxy: Option<Version>,
-    race: Race,
+    race: Arc<Race>,
 }
 
 /// All but what connecting has learned.
@@ -106,7 +107,7 @@ impl<T> Clone for Inner<T> {
             accept_proxy: self.accept_proxy.clone(),
             #[cfg(feature = "proxy-protocol")]
             send_proxy: self.send_proxy,
-            race: Race::default(),
+            race: Arc::default(),
         }
     }
 }
@@ -154,7 +155,7 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
             accept_proxy: None,
             #[cfg(feature = "proxy-protocol")]
             send_proxy: None,
-            race: Race::default(),
+            race: Arc::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -192,6 +193,16 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
         self.with(|inner| inner.send_proxy = version)
     }
 
+    /// The same in the place of another one over the same balancer: what that has learned about connecting goes on.
+    #[must_use]
+    pub fn succeeding(mut self, other: &Self) -> Self {
+        if Arc::ptr_eq(&self.inner.balancer, &other.inner.balancer) {
+            let race = Arc::clone(&other.inner.race);
+            self = self.with(|inner| inner.race = race);
+        }
+        self
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Inner<T>)) -> Self {
         change(Arc::make_mut(&mut self.inner));
         self
@@ -203,25 +214,45 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
     /// # Errors
     /// When the listener cannot be used any more.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> io::Result<Served> {
+        // Without a sender there is no other one.
+        Self::serve_latest(watch::channel(self.clone()).1, listener, shutdown).await
+    }
+
+    /// As [`serve`](Self::serve), by the proxy that the channel has at the moment: one that is sent serves the clients
+    /// that come from then on, and those that are there keep what they began with. The listener stays open meanwhile.
+    ///
+    /// # Errors
+    /// When the listener cannot be used any more.
+    pub async fn serve_latest(
+        proxies: watch::Receiver<Self>,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> io::Result<Served> {
         let alarms = Arc::<Alarms>::default();
         tokio::select! {
             biased;
-            served = self.serve_with(&alarms, listener, shutdown) => served,
+            served = Self::serve_with(proxies, &alarms, listener, shutdown) => served,
             never = Arc::clone(&alarms).ring() => match never {},
         }
     }
 
     async fn serve_with(
-        &self,
+        mut proxies: watch::Receiver<Self>,
         alarms: &Arc<Alarms>,
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send,
     ) -> io::Result<Served> {
+        let at_the_end = proxies.clone();
+        let mut latest = proxies.borrow_and_update().clone();
         let mut listener = Listener::new(listener)?;
         let mut sessions = Sessions::default();
-        let mut rng = self.rng();
+        let mut rng = latest.rng();
         let mut begin = |sessions: &mut Sessions, (client, peer)| {
-            sessions.spawn(Session::new(&self.inner, client, peer, rng.next_u64(), alarms));
+            // A look at a number; an error is the end of the sender, which sends nothing more.
+            if proxies.has_changed().unwrap_or(false) {
+                latest = proxies.borrow_and_update().clone();
+            }
+            sessions.spawn(Session::new(&latest.inner, client, peer, rng.next_u64(), alarms));
         };
         tokio::pin!(shutdown);
         loop {
@@ -232,7 +263,7 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
                 accepted = listener.accept() => begin(&mut sessions, accepted?),
             }
         }
-        let (grace, stopped) = (self.inner.settings.grace, Instant::now());
+        let (grace, stopped) = (at_the_end.borrow().inner.settings.grace, Instant::now());
         // Within the grace: without descriptors the queue does not run empty, nor while clients come faster than this.
         let emptied = timeout(grace, async {
             while let Some(accepted) = listener.accept_queued().await? {

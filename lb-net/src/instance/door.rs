@@ -1,0 +1,184 @@
+//! One place that clients come to: its listeners, and who serves them at the moment.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use rustix::net::sockopt;
+use tokio::sync::watch;
+
+use super::{
+    attendant::{Attendant, News},
+    failure::PrepareError,
+    worker::{Share, Workers},
+};
+use crate::{
+    TcpProxy,
+    config::{Listen, Name},
+    listener::{self, BindError},
+    resolve::{self, Endpoint},
+    sys::Keepalive,
+};
+
+/// A place before anybody serves it: clients that come wait in its queue.
+pub(super) struct Opened {
+    listeners: Vec<TcpListener>,
+    pub(super) address: SocketAddr,
+}
+
+/// A place that is served. Its listeners stay open for as long as some model has the place, whatever else changes.
+pub(super) struct Door {
+    pub(super) service: Name,
+    pub(super) address: SocketAddr,
+    /// The same sockets once more, for their options.
+    listeners: Vec<TcpListener>,
+    proxies: watch::Sender<TcpProxy<Endpoint>>,
+    stop: watch::Sender<bool>,
+    closing: Arc<Closing>,
+}
+
+/// Counts what the workers have to say of a place's end.
+pub(super) struct Closing {
+    service: Name,
+    address: SocketAddr,
+    cut: AtomicUsize,
+    /// Told when nothing of the place is left; not when everything ends.
+    attendant: Arc<dyn Attendant>,
+    silent: std::sync::atomic::AtomicBool,
+}
+
+impl Closing {
+    pub(super) fn add(&self, cut: usize) {
+        self.cut.fetch_add(cut, Relaxed);
+    }
+}
+
+/// With the last worker that serves it.
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if !self.silent.load(Relaxed) {
+            let cut = self.cut.load(Relaxed);
+            self.attendant.tell(&News::Closed { service: &self.service, address: self.address, cut });
+        }
+    }
+}
+
+impl Opened {
+    /// Listens there with a socket for each worker; `beside` places of ours that are in the way, and about to be closed,
+    /// if there are such: both are open for a moment.
+    pub(super) fn open(service: &Name, listen: &Listen, workers: usize, beside: bool) -> Result<Self, PrepareError> {
+        let port = listen.port();
+        let ip = listen.host().map(|host| resolved(service, listen, host)).transpose()?;
+        let bind = |address| match beside {
+            true => listener::bind_beside(address, workers),
+            false => listener::bind(address, workers),
+        };
+        let listeners = match ip {
+            Some(ip) => bind(SocketAddr::new(ip, port)),
+            None => everywhere(port, bind),
+        };
+        let bound = |source| PrepareError::Bind { service: service.clone(), source };
+        let listeners = listeners.map_err(bound)?;
+        let unknown =
+            |source| bound(BindError { address: SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), source });
+        let address = listeners[0].local_addr().map_err(unknown)?;
+        Ok(Self { listeners, address })
+    }
+
+    /// What is accepted from now on is asked in this rhythm whether it is there.
+    pub(super) fn keep_alive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
+        keepalive.map_or(Ok(()), |keepalive| self.listeners.iter().try_for_each(|listener| keepalive.set(listener)))
+    }
+
+    /// Has it served.
+    pub(super) fn serve(
+        self,
+        service: &Name,
+        proxy: TcpProxy<Endpoint>,
+        workers: &Workers,
+        attendant: &Arc<dyn Attendant>,
+    ) -> io::Result<Door> {
+        let listeners: Vec<_> = self.listeners.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
+        let closing = Arc::new(Closing {
+            service: service.clone(),
+            address: self.address,
+            cut: AtomicUsize::new(0),
+            attendant: Arc::clone(attendant),
+            silent: true.into(),
+        });
+        let door = Door {
+            service: service.clone(),
+            address: self.address,
+            listeners,
+            proxies: watch::Sender::new(proxy),
+            stop: watch::Sender::new(false),
+            closing,
+        };
+        workers.serve(self.listeners.into_iter().map(|listener| Share {
+            proxies: door.proxies.subscribe(),
+            listener,
+            stopped: door.stop.subscribe(),
+            closing: Arc::clone(&door.closing),
+        }));
+        Ok(door)
+    }
+}
+
+impl Door {
+    /// From the next client on.
+    pub(super) fn serve_with(&mut self, service: &Name, proxy: TcpProxy<Endpoint>, keepalive: Option<Keepalive>) {
+        self.service.clone_from(service);
+        // What was accepted by an earlier rhythm keeps it. That the system refuses is for the start to find out.
+        let keepalive = keepalive.unwrap_or_else(Keepalive::of_the_system);
+        let _ = self.listeners.iter().try_for_each(|listener| keepalive.set(listener));
+        let proxy = proxy.succeeding(&self.proxies.borrow());
+        self.proxies.send_replace(proxy);
+    }
+
+    /// Lets another socket of ours listen on the same port.
+    pub(super) fn share(&self) {
+        for listener in &self.listeners {
+            // If it cannot, the other socket finds out.
+            let _ = sockopt::set_socket_reuseport(listener, true);
+        }
+    }
+
+    /// Whoever waits in its queue is served; then it is closed, and sessions go on for their grace period.
+    pub(super) fn close(self) {
+        // Before the workers close theirs: a connection would go on waiting at this one, for nobody.
+        drop(self.listeners);
+        self.stop.send_replace(true);
+    }
+
+    /// The same, while the instance goes on: that is told, and the end of its last session too.
+    pub(super) fn close_for_good(self, attendant: &dyn Attendant) {
+        attendant.tell(&News::Closing { service: &self.service, address: self.address });
+        self.closing.silent.store(false, Relaxed);
+        self.close();
+    }
+}
+
+fn resolved(service: &Name, listen: &Listen, host: &str) -> Result<IpAddr, PrepareError> {
+    let failed = |source| PrepareError::Host { service: service.clone(), listen: listen.clone(), source };
+    let found = resolve::addresses(host, "1").map_err(failed)?;
+    let none = || io::Error::new(io::ErrorKind::NotFound, "it has no address");
+    let first = found.first().map(SocketAddr::ip);
+    first.ok_or_else(|| failed(resolve::ResolveError::Host(host.to_owned(), none())))
+}
+
+/// On all addresses of both families; on a machine without IPv6, on those of IPv4.
+fn everywhere(
+    port: u16,
+    bind: impl Fn(SocketAddr) -> Result<Vec<TcpListener>, BindError>,
+) -> Result<Vec<TcpListener>, BindError> {
+    bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).or_else(|error| {
+        let no_ipv6 = matches!(error.source.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+            || error.source.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+        if no_ipv6 { bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)) } else { Err(error) }
+    })
+}

@@ -1,0 +1,186 @@
+//! One model, running: its pools, its services, and every change of them while clients are served.
+//!
+//! An [`Instance`] serves what a [`Model`] says. Another model is applied as the difference to the one
+//! before: what is the same in both stays untouched, connections, counts, health and turns included. What can fail is done
+//! first ([`Instance::prepare`]), so that a model that cannot be applied changes nothing.
+//!
+//! What it does not know itself it has from its [`Attendant`], which hears of everything that happens, too.
+
+mod attendant;
+mod desk;
+mod door;
+mod failure;
+mod pool;
+mod prepare;
+mod process;
+mod service;
+mod worker;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use arc_swap::ArcSwap;
+use tokio::{runtime::Handle, sync::Notify};
+
+pub use self::{
+    attendant::{Attendant, News},
+    failure::PrepareError,
+    prepare::Prepared,
+    worker::Ended,
+};
+use self::{desk::Desk, door::Door, pool::RunningPool, process::View, worker::Workers};
+use crate::{
+    config::{Control, Listen, Model, Name, Time},
+    manage::{Place, PlaceError},
+    resolve::{Endpoint, Refresher},
+};
+
+/// What backends are to an instance.
+type Backends = lb_core::Balancer<Endpoint>;
+
+/// One model, running. It has threads of its own for clients; everything else runs on the runtime that it is given.
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use lb_net::{config, instance::{Attendant, Instance, News}, manage::Process as _};
+/// use std::sync::Arc;
+/// struct Quiet;
+/// impl Attendant for Quiet {
+///     fn tell(&self, news: &News<'_>) {
+///         eprintln!("{news}");
+///     }
+/// }
+/// # let directory = std::env::temp_dir().join(format!("lb-doctest-instance-{}", std::process::id()));
+/// # let text = format!("control.directory = {directory:?}\npools.web.groups = '127.0.0.1:9'\n[services.www]\nlisten = '127.0.0.1:48080'\npool = 'web'");
+/// let model = config::parse(&text)?.model;
+/// let instance = Instance::new(1, tokio::runtime::Handle::current(), Arc::new(Quiet))?;
+/// instance.apply(&model)?;
+/// assert_eq!(instance.services()[0].name, "www");
+/// instance.stop();
+/// assert_eq!(instance.ended().await.cut, 0);
+/// # std::fs::remove_dir_all(directory)?;
+/// # Ok(()) }
+/// ```
+pub struct Instance {
+    home: Weak<Self>,
+    runtime: Handle,
+    attendant: Arc<dyn Attendant>,
+    workers: Workers,
+    /// Held from the begin of a change to its end, which may take as long as names do.
+    changing: Mutex<()>,
+    /// Never held for long.
+    state: Mutex<State>,
+    /// What others may look at while a change takes its time.
+    view: ArcSwap<View>,
+    /// Told when there may be another name to ask for.
+    named: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct State {
+    model: Model,
+    pools: BTreeMap<Name, RunningPool>,
+    doors: BTreeMap<Listen, Door>,
+    desks: BTreeMap<PathBuf, Desk>,
+    refresh: Option<Refresh>,
+    /// Of the first model: where control sockets are takes a new start to change.
+    control: Option<Control>,
+    /// Once it has begun nothing is served any more that was not.
+    stopping: bool,
+}
+
+/// Names that are asked for again, in the rhythm of the model.
+struct Refresh {
+    every: Option<Time>,
+    _asking: Task,
+}
+
+/// A task that ends with whoever holds it.
+struct Task(tokio::task::AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Instance {
+    /// One that serves nothing yet, with so many threads for clients.
+    ///
+    /// # Errors
+    /// When the system has no threads.
+    pub fn new(workers: usize, runtime: Handle, attendant: Arc<dyn Attendant>) -> io::Result<Arc<Self>> {
+        let workers = Workers::start(workers)?;
+        Ok(Arc::new_cyclic(|home| Self {
+            home: Weak::clone(home),
+            runtime,
+            attendant,
+            workers,
+            changing: Mutex::default(),
+            state: Mutex::default(),
+            view: ArcSwap::default(),
+            named: Refresher::default().now(),
+        }))
+    }
+
+    /// Serves what this model says from now on, and nothing else.
+    ///
+    /// # Errors
+    /// Why it cannot: then nothing has changed.
+    pub fn apply(&self, model: &Model) -> Result<(), PrepareError> {
+        self.prepare(model)?.commit();
+        Ok(())
+    }
+
+    /// Does everything of a change that may fail: looks names up, opens listeners. It blocks meanwhile, and keeps other
+    /// changes waiting until the change is [committed](Prepared::commit) or dropped, which leaves everything as it was.
+    ///
+    /// # Errors
+    /// What has failed.
+    pub fn prepare(&self, model: &Model) -> Result<Prepared<'_>, PrepareError> {
+        let alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        Prepared::new(self, alone, model)
+    }
+
+    /// Asks for the addresses of all names again, at once.
+    pub fn refresh(&self) {
+        self.named.notify_one();
+    }
+
+    /// Begins the end: nobody else is accepted, control is closed, sessions may go on for their grace period.
+    pub fn stop(&self) {
+        let mut state = self.state();
+        state.stopping = true;
+        state.refresh = None;
+        state.desks.values().for_each(Desk::stop);
+        std::mem::take(&mut state.doors).into_values().for_each(Door::close);
+        self.workers.stop();
+    }
+
+    /// Completes when the last session has ended after a [`stop`](Self::stop), or been cut; or when serving has failed
+    /// for good.
+    pub async fn ended(&self) -> Ended {
+        self.workers.ended().await
+    }
+
+    /// Where the control socket of who listens there is.
+    fn place(&self, control: &Control, listen: &Listen) -> Result<Place, PlaceError> {
+        let directory = control.directory.as_ref().map(|directory| Path::new(directory.as_str()));
+        let usual = || Place::new(directory, listen.port(), listen.host());
+        self.attendant.control_place(listen).map_or_else(usual, Ok)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // What has panicked leaves a state that is usable: every step of a change does.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instance").field("view", &self.view.load()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,260 @@
+//! A change of the model: first everything that may fail, then the change.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    sync::MutexGuard,
+};
+
+use super::{
+    Backends, Instance, Refresh, State, Task,
+    attendant::News,
+    desk::Desk,
+    door::{Door, Opened},
+    failure::PrepareError,
+    pool::{RunningPool, Wanted},
+    process::View,
+    service::proxy,
+};
+use crate::{
+    config::{Control, Listen, Model, Name, Pool, Service},
+    manage::{ControlSocket, PlaceError, ServiceState},
+    resolve::Refresher,
+};
+
+/// A change that nothing is in the way of: [`commit`](Self::commit) makes it, dropping it leaves everything as it is.
+#[must_use = "dropping it changes nothing"]
+pub struct Prepared<'a> {
+    instance: &'a Instance,
+    _alone: MutexGuard<'a, ()>,
+    model: Model,
+    pools: Vec<Wanted>,
+    doors: BTreeMap<Listen, Opened>,
+    sockets: BTreeMap<PathBuf, ControlSocket>,
+    control: Control,
+}
+
+impl<'a> Prepared<'a> {
+    pub(super) fn new(instance: &'a Instance, alone: MutexGuard<'a, ()>, model: &Model) -> Result<Self, PrepareError> {
+        let now = Now::of(instance)?;
+        sources(model).try_for_each(usable)?;
+        let control = now.control.clone().unwrap_or_else(|| model.control().clone());
+        let (mut pools, mut doors, mut sockets) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        for (name, pool) in used(model) {
+            pools.push(Wanted::new(model, name, pool, now.pools.get(name))?);
+        }
+        // All of them before the first client, and control before its port, because it knows who has it.
+        for (name, service, listen) in places(model).filter(|(_, _, listen)| !now.places.contains(*listen)) {
+            sockets.extend(socket(instance, &now, &control, name, listen)?);
+            let opened = Opened::open(name, listen, instance.workers.count(), instance.share(model, listen))?;
+            let refused = |source| PrepareError::Keepalive { service: name.clone(), source };
+            opened.keep_alive(service.sessions().client_keepalive).map_err(refused)?;
+            doors.insert(listen.clone(), opened);
+        }
+        Ok(Self { instance, _alone: alone, model: model.clone(), pools, doors, sockets, control })
+    }
+
+    /// The model that holds until then.
+    #[must_use]
+    pub fn before(&self) -> Model {
+        self.instance.state().model.clone()
+    }
+
+    /// The control sockets that are new: to be handed over before rights are given up.
+    pub fn control_sockets(&self) -> impl Iterator<Item = &ControlSocket> {
+        self.sockets.values()
+    }
+
+    /// Makes the change, at once.
+    pub fn commit(mut self) {
+        let state = &mut *self.instance.state();
+        if state.stopping {
+            return;
+        }
+        self.instance.attendant.applied(&self.model);
+        let named = self.change_pools(&mut state.pools);
+        self.change_doors(state);
+        state.pools.retain(|name, _| named.contains(name));
+        self.follow_names(&mut state.refresh);
+        state.model = self.model;
+        state.control = Some(self.control);
+        let all = state.pools.iter().map(|(name, pool)| (name.clone(), pool.into()));
+        let services = state.model.services().iter().map(|(name, service)| shown(name, service, &state.doors));
+        self.instance.view.store(Arc::new(View::new(services.collect(), all.collect())));
+        // There may be others to ask for.
+        self.instance.named.notify_one();
+    }
+
+    /// Before services that use them. Those that nobody wants any more are still there.
+    fn change_pools(&mut self, pools: &mut BTreeMap<Name, RunningPool>) -> Vec<Name> {
+        let instance = self.instance;
+        let mut named = Vec::new();
+        for wanted in self.pools.drain(..) {
+            let name = wanted.name().clone();
+            match pools.get_mut(&name) {
+                Some(pool) => pool.follow(wanted, instance),
+                None => drop(pools.insert(name.clone(), RunningPool::start(wanted, instance))),
+            }
+            named.push(name);
+        }
+        named
+    }
+
+    fn change_doors(&mut self, state: &mut State) {
+        let Self { instance, model, doors, sockets, control, .. } = self;
+        let State { pools, doors: open, desks, .. } = state;
+        let mut before = std::mem::take(open);
+        let mut wanted_desks = BTreeMap::new();
+        for (name, service, listen) in places(model) {
+            // Each service has a pool that runs by now.
+            let Some(pool) = pools.get(service.pool()) else { continue };
+            let proxy = proxy(instance, name, service, &pool.balancer);
+            let door = match (before.remove(listen), doors.remove(listen)) {
+                (Some(mut door), _) => {
+                    door.serve_with(name, proxy, service.sessions().client_keepalive);
+                    door
+                }
+                (None, Some(opened)) => {
+                    let Ok(door) = opened.serve(name, proxy, &instance.workers, &instance.attendant) else { continue };
+                    tell_of(instance, name, &door, pool);
+                    door
+                }
+                (None, None) => continue,
+            };
+            let place = instance.place(control, listen).map(|place| place.socket()).unwrap_or_default();
+            let desk = match (desks.remove(&place), sockets.remove(&place)) {
+                (Some(desk), _) => {
+                    desk.follow(Arc::clone(&pool.fleet), door.address);
+                    Some(desk)
+                }
+                (None, Some(socket)) => {
+                    let fleet = Arc::clone(&pool.fleet);
+                    Some(Desk::serve(socket, fleet, door.address, &instance.runtime, &instance.attendant))
+                }
+                (None, None) => None,
+            };
+            wanted_desks.extend(desk.map(|desk| (place, desk)));
+            open.insert(listen.clone(), door);
+        }
+        before.into_values().for_each(|door| door.close_for_good(&*instance.attendant));
+        // Those that are left end with being dropped.
+        *desks = wanted_desks;
+    }
+
+    fn follow_names(&self, refresh: &mut Option<Refresh>) {
+        let every = self.model.process().resolve_every;
+        if refresh.as_ref().is_some_and(|refresh| refresh.every == every) {
+            return;
+        }
+        let refresher = Refresher::default().with_now(Arc::clone(&self.instance.named));
+        let refresher = refresher.with_every(every.map_or(std::time::Duration::MAX, crate::config::Time::get));
+        let (home, attendant) = (self.instance.home.clone(), Arc::clone(&self.instance.attendant));
+        let endpoints = move || home.upgrade().map(|instance| instance.view.load().endpoints()).unwrap_or_default();
+        let asking = refresher.run(endpoints, move |news| attendant.tell(&News::Resolved(&news)));
+        let asking = Task(self.instance.runtime.spawn(asking).abort_handle());
+        *refresh = Some(Refresh { every, _asking: asking });
+    }
+}
+
+/// What is there when a change begins; nobody else adds to it meanwhile.
+struct Now {
+    pools: BTreeMap<Name, Arc<Backends>>,
+    places: BTreeSet<Listen>,
+    desks: BTreeSet<PathBuf>,
+    control: Option<Control>,
+}
+
+impl Now {
+    fn of(instance: &Instance) -> Result<Self, PrepareError> {
+        let state = instance.state();
+        if state.stopping {
+            return Err(PrepareError::Stopping);
+        }
+        let pools = state.pools.iter().map(|(name, pool)| (name.clone(), Arc::clone(&pool.balancer)));
+        Ok(Self {
+            pools: pools.collect(),
+            places: state.doors.keys().cloned().collect(),
+            desks: state.desks.keys().cloned().collect(),
+            control: state.control.clone(),
+        })
+    }
+}
+
+impl Instance {
+    /// Lets the places that `model` has no more, and that are in the way of this one, be listened on beside us. Whether
+    /// there are any.
+    fn share(&self, model: &Model, listen: &Listen) -> bool {
+        let state = self.state();
+        let leaving = |door: &(&Listen, &Door)| !places(model).any(|(_, _, kept)| kept == door.0);
+        let in_the_way = state.doors.iter().filter(leaving).filter(|(other, _)| other.overlaps(listen));
+        in_the_way.map(|(_, door)| door.share()).count() > 0
+    }
+}
+
+impl std::fmt::Debug for Prepared<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared").field("model", &self.model).finish_non_exhaustive()
+    }
+}
+
+/// The pools that have clients.
+fn used(model: &Model) -> impl Iterator<Item = (&Name, &Pool)> {
+    model.pools().iter().filter(|(name, _)| model.services().values().any(|service| service.pool() == *name))
+}
+
+/// All places that clients come to.
+fn places(model: &Model) -> impl Iterator<Item = (&Name, &Service, &Listen)> {
+    model
+        .services()
+        .iter()
+        .flat_map(|(name, service)| service.listen().iter().map(move |listen| (name, service, listen)))
+}
+
+/// All addresses that connections to backends come from.
+fn sources(model: &Model) -> impl Iterator<Item = IpAddr> {
+    let all = model.services().values().map(Service::sessions).chain([model.defaults()]);
+    all.filter_map(|sessions| sessions.source)
+}
+
+/// Whether it is an address of this machine.
+fn usable(address: IpAddr) -> Result<(), PrepareError> {
+    let bound = std::net::UdpSocket::bind((address, 0));
+    bound.map(|_| ()).map_err(|source| PrepareError::Source { address, source })
+}
+
+/// The control socket for a new place, unless a place that is there already has the same one. At the start there must be
+/// one; later rights may be missing that were there then.
+fn socket(
+    instance: &Instance,
+    now: &Now,
+    control: &Control,
+    service: &Name,
+    listen: &Listen,
+) -> Result<Option<(PathBuf, ControlSocket)>, PrepareError> {
+    let failed = |source| PrepareError::Control { service: service.clone(), source };
+    let place = instance.place(control, listen).map_err(failed)?;
+    let path = place.socket();
+    if now.desks.contains(&path) {
+        return Ok(None);
+    }
+    match ControlSocket::claim(&place) {
+        Ok(socket) => Ok(Some((path, socket))),
+        Err(error @ (PlaceError::Io { .. } | PlaceError::Foreign { .. })) if !now.places.is_empty() => {
+            instance.attendant.tell(&News::Uncontrolled { service, error: &error });
+            Ok(None)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn tell_of(instance: &Instance, service: &Name, door: &Door, pool: &RunningPool) {
+    let (backends, groups) = pool.size();
+    instance.attendant.tell(&News::Listening { service, address: door.address, backends, groups });
+}
+
+fn shown(name: &Name, service: &Service, doors: &BTreeMap<Listen, Door>) -> ServiceState {
+    let listen = service.listen().iter().filter_map(|listen| doors.get(listen)).map(|door| door.address.to_string());
+    ServiceState::new(name.as_str(), service.pool().as_str(), listen.collect())
+}

@@ -1,0 +1,113 @@
+//! The instance as management sees it.
+
+use std::sync::Arc;
+
+use super::{Backends, Instance, attendant::News, pool::RunningPool};
+use crate::{
+    config::{Model, Name, Pool},
+    manage::{Fleet, Managed, Process, ServiceState},
+    resolve::Endpoint,
+};
+
+/// What runs at the moment, for those who only look.
+#[derive(Default)]
+pub(super) struct View {
+    services: Vec<ServiceState>,
+    pools: Vec<(Name, Seen)>,
+}
+
+/// A pool for those who only look, or give orders.
+pub(super) struct Seen {
+    balancer: Arc<Backends>,
+    fleet: Arc<Managed<Endpoint>>,
+}
+
+impl From<&RunningPool> for Seen {
+    fn from(pool: &RunningPool) -> Self {
+        Self { balancer: Arc::clone(&pool.balancer), fleet: Arc::clone(&pool.fleet) }
+    }
+}
+
+impl View {
+    pub(super) fn new(services: Vec<ServiceState>, pools: Vec<(Name, Seen)>) -> Self {
+        Self { services, pools }
+    }
+
+    /// Of all backends.
+    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
+        let mut all = Vec::new();
+        self.pools.iter().for_each(|(_, pool)| pool.balancer.for_each(|_, endpoint| all.push(endpoint.clone())));
+        all
+    }
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(&self.services).finish()
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+impl Instance {
+    /// The model in force, with what people have ordered since it was loaded.
+    #[must_use]
+    pub fn model(&self) -> Model {
+        let state = self.state();
+        let ordered = |name: &Name, pool: &Pool| state.pools.get(name).map(|running| running.as_ordered(pool));
+        state.model.with_pools_as(ordered)
+    }
+}
+
+impl Instance {
+    fn reloaded(&self) -> Result<String, String> {
+        let model = self.attendant.load()?;
+        let prepared = self.prepare(&model).map_err(|error| chain(&error))?;
+        let changes = prepared.before().difference(&model).to_string();
+        prepared.commit();
+        Ok(changes)
+    }
+}
+
+impl Process for Instance {
+    fn services(&self) -> Vec<ServiceState> {
+        self.view.load().services.clone()
+    }
+
+    fn pools(&self) -> Vec<(String, Arc<dyn Fleet>)> {
+        let view = self.view.load();
+        let pool = |(name, pool): &(Name, Seen)| (name.to_string(), Arc::clone(&pool.fleet) as Arc<dyn Fleet>);
+        view.pools.iter().map(pool).collect()
+    }
+
+    fn reload(&self) -> Result<String, String> {
+        let reloaded = self.reloaded();
+        self.attendant.tell(&News::Reloaded(reloaded.as_deref().map_err(String::as_str)));
+        reloaded
+    }
+
+    fn difference(&self) -> Result<String, String> {
+        let model = self.attendant.load()?;
+        Ok(self.state().model.difference(&model).to_string())
+    }
+
+    fn dump(&self) -> String {
+        self.model().to_toml()
+    }
+
+    fn loaded(&self) -> String {
+        self.state().model.to_toml()
+    }
+
+    fn permanence(&self) -> Option<String> {
+        self.attendant.permanence()
+    }
+}
