@@ -9,6 +9,7 @@
 //! | `tcp` (default) | [`TcpProxy`]: L4 balancing |
 //! | `probe` | `probe`: active checks of backends |
 //! | `resolve` | `resolve`: host and service names to addresses, kept fresh |
+//! | `discover` | `discover`: backends from node files and DNS, watched |
 //! | `manage` | `manage`: balance's commands for a running balancer, over a unix socket |
 //! | `config` | `config`: the whole model of configuration as a value, read from TOML and written back |
 //! | `instance` | `instance`: one such model, running, and changed while clients are served |
@@ -18,9 +19,13 @@
 
 #[cfg(feature = "tcp")]
 mod alarm;
+#[cfg(feature = "resolve")]
+mod asking;
 #[cfg(feature = "config")]
 pub mod config;
 pub mod connect;
+#[cfg(feature = "discover")]
+pub mod discover;
 #[cfg(feature = "tcp")]
 mod drain;
 mod driver;

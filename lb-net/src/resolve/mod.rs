@@ -10,6 +10,8 @@ use std::{
 
 use dns_lookup::{AddrInfoHints, SockType, getaddrinfo};
 
+#[cfg(feature = "discover")]
+pub(crate) use self::refresh::LEAST;
 pub use self::{
     endpoint::Endpoint,
     refresh::{Refreshed, Refresher},
@@ -50,7 +52,16 @@ fn addresses_of(host: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> 
     Ok(found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
 }
 
-fn lookup(host: &str) -> io::Result<Vec<IpAddr>> {
+/// Who finds a host's addresses. It may block.
+pub(crate) type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
+
+/// No address at all is no answer.
+pub(crate) fn some(ips: Vec<IpAddr>) -> io::Result<Vec<IpAddr>> {
+    let nothing = || io::Error::new(io::ErrorKind::NotFound, "it has no address");
+    if ips.is_empty() { Err(nothing()) } else { Ok(ips) }
+}
+
+pub(crate) fn lookup(host: &str) -> io::Result<Vec<IpAddr>> {
     let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
     let found = getaddrinfo(Some(host), None, Some(hints)).map_err(io::Error::from)?;
     let mut ips: Vec<IpAddr> = Vec::new();

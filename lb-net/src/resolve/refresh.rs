@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,17 +13,11 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Endpoint, ResolveError, lookup};
-use crate::driver::later;
-
-/// Names that are asked for at the same time: one that gets no answer holds up few others.
-const AT_ONCE: usize = 8;
+use super::{Endpoint, Lookup, ResolveError, lookup, some};
+use crate::{asking::ask, driver::later};
 
 /// The shortest time between two rounds that nobody asked for.
-const LEAST: Duration = Duration::from_millis(100);
-
-type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
-type Answer = (String, io::Result<Vec<IpAddr>>);
+pub(crate) const LEAST: Duration = Duration::from_millis(100);
 
 /// Keeps the addresses of names fresh.
 ///
@@ -145,49 +139,17 @@ impl Refresher {
                 hosts.entry(endpoint.host().to_owned()).or_default().push(endpoint);
             }
             failing.retain(|host| hosts.contains_key(host));
-            let mut answers = self.ask(hosts.keys().cloned().collect());
+            let (sender, mut answers) = mpsc::unbounded_channel();
+            let lookup = Arc::clone(&self.lookup);
+            ask(hosts.keys().cloned().collect(), &sender, move |host: &String| lookup(host));
+            // What is left of it is with the threads: it ends with the last answer.
+            drop(sender);
             while let Some((host, answer)) = answers.recv().await {
                 let known = hosts.get(&host).map(Vec::as_slice).unwrap_or_default();
                 note(known, host, answer, &mut failing, &mut on_news);
             }
         }
     }
-
-    /// Asks for each of these in threads that share them; the channel ends with the last answer.
-    fn ask(&self, hosts: Vec<String>) -> mpsc::UnboundedReceiver<Answer> {
-        let (sender, answers) = mpsc::unbounded_channel();
-        let threads = hosts.len().min(AT_ONCE);
-        let queue = Arc::new(Mutex::new(hosts));
-        let mut failure = None;
-        for _ in 0..threads {
-            let (queue, sender, lookup) = (Arc::clone(&queue), sender.clone(), Arc::clone(&self.lookup));
-            let asking = move || {
-                // Until nothing is left, or nobody waits any more.
-                while let Some(host) = next(&queue) {
-                    let answer = lookup(&host);
-                    if sender.send((host, answer)).is_err() {
-                        return;
-                    }
-                }
-            };
-            let started = std::thread::Builder::new().name("lb-resolve".to_owned()).spawn(asking);
-            failure = started.err();
-            if failure.is_some() {
-                break;
-            }
-        }
-        // Threads that did start take the share of those that did not; without any, this is the answer.
-        if let Some(error) = failure.filter(|_| Arc::strong_count(&queue) == 1) {
-            while let Some(host) = next(&queue) {
-                let _ = sender.send((host, Err(io::Error::new(error.kind(), error.to_string()))));
-            }
-        }
-        answers
-    }
-}
-
-fn next(queue: &Mutex<Vec<String>>) -> Option<String> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner).pop()
 }
 
 /// Puts one answer into force and says what is new about it.
@@ -198,8 +160,7 @@ fn note(
     failing: &mut BTreeSet<String>,
     on_news: &mut impl FnMut(Refreshed<'_>),
 ) {
-    let nothing = || io::Error::new(io::ErrorKind::NotFound, "it has no address");
-    match answer.and_then(|ips| if ips.is_empty() { Err(nothing()) } else { Ok(ips) }) {
+    match answer.and_then(some) {
         Err(error) if failing.contains(&host) => drop(error),
         Err(error) => {
             failing.insert(host.clone());
