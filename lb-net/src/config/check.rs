@@ -3,7 +3,10 @@
 use lb_core::{GroupConfig, Status};
 
 use super::{Initial, Model, Name, Pool, Probes, Service, Time};
-use crate::probe::{CheckKind, StatusSet};
+use crate::{
+    discover::Source,
+    probe::{CheckKind, StatusSet},
+};
 
 /// Something that is legal and hardly meant.
 /// ```
@@ -62,6 +65,23 @@ impl Model {
         found.0
     }
 
+    /// What of it this machine does not have: node files that are missing or bad. They are opened, nothing else is.
+    #[must_use]
+    pub fn system_warnings(&self) -> Vec<Warning> {
+        let mut found = Found::default();
+        for (name, pool) in self.pools() {
+            for (group, sources) in pool.all_sources() {
+                for source in sources.iter().filter(|source| matches!(source, Source::Nodes(_))) {
+                    if let Err(error) = source.look() {
+                        let path = ["pools", name.as_str(), "groups", &group.to_string(), "nodes"];
+                        found.say_of(&source.to_string(), &path, error.chain());
+                    }
+                }
+            }
+        }
+        found.0
+    }
+
     fn overlaps(&self, found: &mut Found, name: &Name, service: &Service) {
         for (at, listen) in service.listen().iter().enumerate() {
             let before = self
@@ -91,11 +111,12 @@ fn service(found: &mut Found, name: &str, service: &Service) {
 
 fn pool(found: &mut Found, name: &str, pool: &Pool) {
     let (config, path) = (pool.config(), ["pools", name]);
-    if config.backends().next().is_none() {
+    let finds_more = |group: usize| !pool.sources(group).is_empty();
+    if config.backends().next().is_none() && pool.all_sources().next().is_none() {
         found.say(&path, format!("the pool '{name}' has no backend: its clients are turned away"));
     }
     for (at, group) in config.groups.iter().enumerate() {
-        self::group(found, name, at, group);
+        self::group(found, name, at, group, finds_more(at));
     }
     if config.autodisable && config.ejection.is_none() && pool.probes().is_none() {
         let message = "without probes a backend that fails once stays out until it is enabled by hand";
@@ -105,6 +126,7 @@ fn pool(found: &mut Found, name: &str, pool: &Pool) {
         let cap = |group: &GroupConfig| 100 <= usize::from(eject.most_percent) * group.backends.len();
         if !config.groups.iter().any(|group| group.backends.len() > 1 && cap(group))
             && config.backends().next().is_some()
+            && pool.all_sources().next().is_none()
         {
             let message = format!(
                 "nobody is ever ejected: one backend is more than {} % of every group, or its last one",
@@ -118,11 +140,13 @@ fn pool(found: &mut Found, name: &str, pool: &Pool) {
     }
 }
 
-fn group(found: &mut Found, name: &str, at: usize, group: &GroupConfig) {
+fn group(found: &mut Found, name: &str, at: usize, group: &GroupConfig, finds_more: bool) {
     let number = at.to_string();
     let all =
         |is: &dyn Fn(&lb_core::BackendConfig) -> bool| !group.backends.is_empty() && group.backends.iter().all(is);
     let why = match () {
+        // Who they are is not known here.
+        () if finds_more => None,
         () if group.backends.is_empty() => Some("it has no backends"),
         () if all(&|backend| backend.limit == Some(0)) => Some("all of its limits are 0"),
         () if all(&|backend| backend.weight == 0) => Some("all of its weights are 0"),

@@ -19,6 +19,8 @@ pub(super) enum Takes {
     Places,
     /// Networks: one, a list, or "off".
     Networks,
+    /// Texts: one, or a list.
+    Texts,
     /// Numbers: one, or a list.
     Codes,
     /// A table with these keys.
@@ -47,7 +49,8 @@ const fn key(name: &'static str, takes: Takes, what: &'static str) -> Key {
 }
 
 use Takes::{
-    Backends, Choice, Codes, Flag, Fraction, Named, Number, NumberOr, Places, Table, Tables, TablesOrText, Text, Time,
+    Backends, Choice, Codes, Flag, Fraction, Named, Number, NumberOr, Places, Table, Tables, TablesOrText, Text, Texts,
+    Time,
 };
 
 pub(super) const SELECTORS: &[&str] = &["round-robin", "least-loaded", "peak-ewma", "random", "hash", "bucket-fill"];
@@ -82,6 +85,12 @@ pub(super) const GROUP: &[Key] = &[
     key("selector", SELECTOR, "who chooses; that of the pool"),
     key("spill", Flag, "with selector \"hash\": another backend takes over when a client's own cannot"),
     key("backends", Backends(BACKEND), "in order; each host[:port[:max[:weight]]] or a table"),
+    key(
+        "nodes",
+        Texts,
+        "files by their whole paths, watched; each line a backend: host[:port[:max[:weight]]], # comment",
+    ),
+    key("dns", Texts, "names that are asked for again and again, each address a backend: name[:port[:max[:weight]]]"),
 ];
 
 /// A backend.
@@ -182,6 +191,7 @@ pub(super) const PROCESS: &[Key] = &[
     key("user", Text, "USER[:GROUP] that it becomes once it listens"),
     key("workers", Number(1, 1024), "threads, each for all services; as many as there are cores, at most 4"),
     key("resolve_every", Time(Some("never")), "how often addresses of host names are asked for again; 30s"),
+    key("dns_every", Time(None), "how often names behind 'dns' of groups are asked for; 2s"),
 ];
 
 /// Where else a key of this name belongs.

@@ -5,6 +5,9 @@
 //! what was expected; [`Model::to_toml`] writes it in one way only, which reads back as an equal model.
 //! [`warnings`](Model::warnings) tell what is legal but hardly meant, [`difference`](Model::difference) tells two models
 //! apart, and [`schema`] is for editors.
+//!
+//! Groups may have [sources](crate::discover::Source) besides the backends that are listed: [`Pool::expanded`] is the
+//! configuration with what they have said, and [`Pool::contracted`] is what to write of one that runs.
 //! ```
 //! let loaded = lb_net::config::parse(r#"
 //!     [pools.web]
@@ -38,6 +41,7 @@ mod read_pool;
 mod read_service;
 mod schema;
 mod sessions;
+mod sources;
 mod time;
 mod value;
 mod words;

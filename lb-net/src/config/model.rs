@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use super::{Directory, Listen, Name, Pool, Sessions, Time, UserName, Workers};
+use crate::discover::Source;
 
 /// What a service does with its clients.
 /// ```
@@ -141,11 +142,18 @@ pub struct Process {
     pub workers: Option<Workers>,
     /// How often addresses of host names are asked for again (`--resolve-every`); `None` is never.
     pub resolve_every: Option<Time>,
+    /// How often the names are asked for of which each address is a backend.
+    pub dns_every: Time,
 }
 
 impl Default for Process {
     fn default() -> Self {
-        Self { user: None, workers: None, resolve_every: Some(Time::from_millis(30_000)) }
+        Self {
+            user: None,
+            workers: None,
+            resolve_every: Some(Time::from_millis(30_000)),
+            dns_every: Time::from_millis(2_000),
+        }
     }
 }
 
@@ -252,8 +260,8 @@ impl Model {
     /// Takes one more service in.
     ///
     /// # Errors
-    /// When there is one of that name or at that place, its pool does not exist, or a backend of it has no port; nothing
-    /// is changed then.
+    /// When there is one of that name or at that place, its pool does not exist, or a backend of it has no port, or may
+    /// come without one; nothing is changed then.
     pub fn add_service(&mut self, name: Name, service: Service) -> Result<(), Invalid> {
         let at = |key: &str| ["services".to_owned(), name.to_string(), key.to_owned()];
         if self.services.contains_key(&name) {
@@ -284,15 +292,21 @@ impl Model {
     fn ported(&self, pool: &Pool, service: &Service) -> Result<(), String> {
         let mut ports = self.ports(service.pool().as_str()).chain(service.listen().iter().map(Listen::port));
         let first = ports.next();
-        match pool.portless().filter(|_| pool.port().is_none()) {
-            Some(backend) if ports.any(|port| Some(port) != first) => Err(format!(
-                "backend '{}' of pool '{}' has no port, and its services listen on different ones; give it one, or the \
-                 pool: port = {}",
-                backend.name,
-                service.pool(),
-                first.unwrap_or(80)
+        if pool.port().is_some() || ports.all(|port| Some(port) == first) {
+            return Ok(());
+        }
+        let (name, port) = (service.pool(), first.unwrap_or(80));
+        let told = |who: String| {
+            Err(format!("{who}, and its services listen on different ones; give it one, or the pool: port = {port}"))
+        };
+        match (pool.portless(), pool.portless_source()) {
+            (Some(backend), _) => told(format!("backend '{}' of pool '{name}' has no port", backend.name)),
+            (None, Some(Source::Dns(dns))) => told(format!("dns '{dns}' of pool '{name}' has no port")),
+            (None, Some(source)) => Err(format!(
+                "a line of {source} of pool '{name}' may have no port, and its services listen on different ones; give \
+                 the pool one: port = {port}"
             )),
-            _ => Ok(()),
+            (None, None) => Ok(()),
         }
     }
 
@@ -350,6 +364,13 @@ impl Model {
     pub fn port_of(&self, pool: &str) -> Option<u16> {
         let known = self.pools.get(pool)?;
         known.port().or_else(|| self.ports(pool).next())
+    }
+
+    /// Where the backends of its pools come from that nobody lists; of those that services use.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        let is_used = |name: &Name| self.services.values().any(|service| service.pool() == name);
+        let used = self.pools.iter().filter(move |(name, _)| is_used(name));
+        used.flat_map(|(_, pool)| pool.all_sources().flat_map(|(_, sources)| sources))
     }
 
     fn ports<'a>(&'a self, pool: &'a str) -> impl Iterator<Item = u16> + 'a {

@@ -8,7 +8,7 @@ use lb_core::{
 };
 
 use super::Time;
-use crate::probe::MonitorSpec;
+use crate::{discover::Source, probe::MonitorSpec};
 
 /// What is known of a backend before its first check.
 /// ```
@@ -94,6 +94,12 @@ pub enum PoolError {
     /// More clients than are remembered, which is 8.
     #[error("{0} is not a number of clients from 1 to 8")]
     Clients(u32),
+    /// Sources of a group that does not exist.
+    #[error("there is no group {0}")]
+    Group(usize),
+    /// A source that a group has already.
+    #[error("'{0}' is in the group twice")]
+    Twice(Source),
 }
 
 /// Backends in groups and what holds for all of them. Services name it; those that share one share its turns, limits and
@@ -107,6 +113,8 @@ pub enum PoolError {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pool {
     config: Config,
+    /// Those of each group: as many lists as there are groups.
+    sources: Vec<Vec<Source>>,
     probes: Option<Probes>,
     port: Option<NonZeroU16>,
     selector: SelectorKind,
@@ -131,7 +139,25 @@ impl Pool {
         config.ejection.as_ref().map_or(Ok(()), ejection)?;
         let mut config = config;
         config.probes = probes.as_ref().map(Probes::policy);
-        Ok(Self { config, probes, port, selector: SelectorKind::default(), spills: false })
+        let sources = vec![Vec::new(); config.groups.len()];
+        Ok(Self { config, sources, probes, port, selector: SelectorKind::default(), spills: false })
+    }
+
+    /// With backends of this group from these sources as well, in their order, and files before names.
+    ///
+    /// # Errors
+    /// When there is no such group, or it has one of them already.
+    pub fn with_sources(mut self, group: usize, sources: impl IntoIterator<Item = Source>) -> Result<Self, PoolError> {
+        let own = self.sources.get_mut(group).ok_or(PoolError::Group(group))?;
+        for source in sources {
+            if own.contains(&source) {
+                return Err(PoolError::Twice(source));
+            }
+            own.push(source);
+        }
+        // As they are written. Those of a kind stay as they are.
+        own.sort_by_key(|source| !matches!(source, Source::Nodes(_)));
+        Ok(self)
     }
 
     /// With this selector in groups that begin to exist while it runs, and whether those that are set to hash spill over.
@@ -160,10 +186,22 @@ impl Pool {
         self.spills
     }
 
-    /// What a balancer takes.
+    /// What a balancer takes: the backends that are listed. With those of its sources it is [`expanded`](Self::expanded).
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Where backends of a group come from that nobody lists.
+    #[must_use]
+    pub fn sources(&self, group: usize) -> &[Source] {
+        self.sources.get(group).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The groups that have sources, and which.
+    pub(super) fn all_sources(&self) -> impl Iterator<Item = (usize, &[Source])> {
+        let all = self.sources.iter().enumerate().filter(|(_, sources)| !sources.is_empty());
+        all.map(|(group, sources)| (group, sources.as_slice()))
     }
 
     /// What a monitor takes.
@@ -182,6 +220,11 @@ impl Pool {
     pub(super) fn portless(&self) -> Option<&BackendConfig> {
         let mut all = self.config.groups.iter().flat_map(|group| &group.backends);
         all.find(|backend| backend.host_and_port().1.is_none())
+    }
+
+    /// The first source that may have such a backend.
+    pub(super) fn portless_source(&self) -> Option<&Source> {
+        self.sources.iter().flatten().find(|source| source.may_lack_ports())
     }
 }
 

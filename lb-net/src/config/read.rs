@@ -8,7 +8,8 @@ use toml::{
 };
 
 use super::{
-    Control, Directory, Invalid, Log, LogFormat, LogTo, Model, Problem, Problems, Process, Service, Severity, Workers,
+    Control, Directory, Invalid, Log, LogFormat, LogTo, Model, Problem, Problems, Process, Service, Severity, Warning,
+    Workers,
     keys::{self, Key},
     read_pool::pool,
     read_service::{service, sessions},
@@ -45,12 +46,30 @@ pub fn parse(text: &str) -> Result<Loaded, Problems> {
     reader.checked()?;
     let model = file(&reader, root.get_ref());
     reader.checked()?;
-    for warning in model.warnings() {
-        let (span, word) = (locate(root.get_ref(), &warning.path), warning.word.as_deref());
-        reader.tell(Severity::Warning, reader.narrow(span, word), warning.message);
-    }
+    reader.warn(root.get_ref(), model.warnings());
     let warnings = Problems::new(reader.problems.into_inner()).all().to_vec();
     Ok(Loaded { model, warnings })
+}
+
+impl Loaded {
+    /// With warnings of what this machine does not have of it: node files that are missing or bad. They are opened,
+    /// nothing else is. The text is that which was read.
+    /// ```
+    /// let text = "[[pools.web.groups]]\nnodes = '/no/such/nodes'\n[services.www]\nlisten = 80\npool = 'web'";
+    /// let loaded = lb_net::config::parse(text)?;
+    /// assert_eq!(loaded.warnings, []);
+    /// let warning = &loaded.with_system(text).warnings[0];
+    /// assert_eq!((warning.line, warning.word.as_str()), (2, "/no/such/nodes"));
+    /// # Ok::<(), lb_net::config::Problems>(())
+    /// ```
+    #[must_use]
+    pub fn with_system(mut self, text: &str) -> Self {
+        let (root, _) = DeTable::parse_recoverable(text);
+        let reader = Reader { text, problems: RefCell::new(std::mem::take(&mut self.warnings)) };
+        reader.warn(root.get_ref(), self.model.system_warnings());
+        self.warnings = Problems::new(reader.problems.into_inner()).all().to_vec();
+        self
+    }
 }
 
 /// The text, and what is wrong with it so far.
@@ -67,6 +86,13 @@ impl Reader<'_> {
     pub(super) fn wrong(&self, name: Option<&str>, wrong: Wrong) {
         let message = name.map_or(wrong.message.clone(), |name| format!("{name}: {}", wrong.message));
         self.tell(Severity::Error, self.narrow(wrong.span, wrong.word.as_deref()), message);
+    }
+
+    fn warn(&self, root: &DeTable<'_>, warnings: Vec<Warning>) {
+        for warning in warnings {
+            let (span, word) = (locate(root, &warning.path), warning.word.as_deref());
+            self.tell(Severity::Warning, self.narrow(span, word), warning.message);
+        }
     }
 
     /// Where a word stands within a part of the text; all of it, where it is not found as it was written.
@@ -151,10 +177,14 @@ impl<'a, 't> Section<'a, 't> {
 
     /// Tells that a key is missing, unless one is there that was meant to be it.
     pub(super) fn require(&self, name: &str, example: &str) {
-        let meant = self.table.keys().any(|key| nearest(key.get_ref(), [name]).is_some());
-        if !meant {
+        if !self.has_like(name) {
             self.wrong(format!("'{name}' is missing: add {example}"));
         }
+    }
+
+    /// Whether a key is there, or one that was meant to be it.
+    pub(super) fn has_like(&self, name: &str) -> bool {
+        self.table.keys().any(|key| nearest(key.get_ref(), [name]).is_some())
     }
 
     pub(super) fn wrong(&self, message: impl Into<String>) {
@@ -260,6 +290,7 @@ fn process(file: &Section<'_, '_>) -> Process {
     if let Some(every) = section.get("resolve_every", |value| value::time_or(value, "never")) {
         process.resolve_every = every;
     }
+    process.dns_every = section.get("dns_every", value::time).unwrap_or(process.dns_every);
     process
 }
 

@@ -15,12 +15,16 @@ use super::{
     read::Section,
     value::{self, At, Wrong},
 };
-use crate::probe::{MonitorSpec, MonitorSpecError, escape};
+use crate::{
+    discover::{Source, SourceError},
+    probe::{MonitorSpec, MonitorSpecError, escape},
+};
 
 pub(super) fn pool(section: &Section<'_, '_>) -> Option<Pool> {
     let mut config = Config::default();
     let usual = usual(section);
-    config.groups = groups(section, usual);
+    let (groups, sources): (_, Vec<_>) = groups(section, usual).into_iter().unzip();
+    config.groups = groups;
     if section.get("start", |value| value::choice(value, &["random", "first"])) == Some("first") {
         config.start = Start::First;
     }
@@ -31,7 +35,11 @@ pub(super) fn pool(section: &Section<'_, '_>) -> Option<Pool> {
     config.ejection = section.section("ejection", keys::EJECTION, "[pools.NAME.ejection]").map(|own| ejection(&own));
     let probes = section.section("probes", keys::PROBES, "[pools.NAME.probes]").and_then(|own| probes(&own));
     let port = section.get("port", |value| value::number(value, 1, 65535)).and_then(NonZeroU16::new);
-    let pool = Pool::new(config, probes, port).map_err(|error| section.wrong(error.to_string())).ok()?;
+    let pool = Pool::new(config, probes, port).and_then(|pool| {
+        let mut all = sources.into_iter().enumerate();
+        all.try_fold(pool, |pool, (group, sources)| pool.with_sources(group, sources))
+    });
+    let pool = pool.map_err(|error| section.wrong(error.to_string())).ok()?;
     Some(pool.with_new_groups(usual.selector, usual.spill))
 }
 
@@ -53,7 +61,10 @@ fn usual(section: &Section<'_, '_>) -> Usual {
     Usual { selector, spill: section.get("spill", value::flag).unwrap_or_default() }
 }
 
-fn groups(section: &Section<'_, '_>, usual: Usual) -> Vec<GroupConfig> {
+/// A group, and where more of its backends come from.
+type Group = (GroupConfig, Vec<Source>);
+
+fn groups(section: &Section<'_, '_>, usual: Usual) -> Vec<Group> {
     let groups = match section.raw("groups").map(|value| (value, value.get_ref())) {
         Some((value, DeValue::String(text))) => line(section, value, text, usual),
         Some((_, DeValue::Array(list))) => list.iter().map(|value| group(section, value, usual)).collect(),
@@ -64,7 +75,7 @@ fn groups(section: &Section<'_, '_>, usual: Usual) -> Vec<GroupConfig> {
         }
         None => Vec::new(),
     };
-    let hashes = groups.iter().any(|group: &GroupConfig| matches!(group.selector, SelectorKind::Hash { .. }));
+    let hashes = groups.iter().any(|(group, _): &Group| matches!(group.selector, SelectorKind::Hash { .. }));
     if let (false, true, Some(value)) = (hashes, usual.spill, section.raw("spill")) {
         let message = "spill changes nothing until a group is set to hash, because none does".to_owned();
         section.reader.tell(Severity::Warning, value.span(), message);
@@ -73,7 +84,7 @@ fn groups(section: &Section<'_, '_>, usual: Usual) -> Vec<GroupConfig> {
 }
 
 /// Groups in balance's words.
-fn line(section: &Section<'_, '_>, value: At<'_, '_>, text: &str, usual: Usual) -> Vec<GroupConfig> {
+fn line(section: &Section<'_, '_>, value: At<'_, '_>, text: &str, usual: Usual) -> Vec<Group> {
     let words = match text.parse::<Config>() {
         Ok(config) => config.groups,
         Err(error) => {
@@ -83,7 +94,7 @@ fn line(section: &Section<'_, '_>, value: At<'_, '_>, text: &str, usual: Usual) 
     };
     let own = |group: GroupConfig| {
         let kind = if group.selector == SelectorKind::default() { usual.selector } else { group.selector };
-        group.with_selector(usual.of(kind))
+        (group.with_selector(usual.of(kind)), Vec::new())
     };
     words.into_iter().map(own).collect()
 }
@@ -98,13 +109,13 @@ fn misspelt(value: At<'_, '_>, error: &SpecError) -> Wrong {
     }
 }
 
-fn group(section: &Section<'_, '_>, value: At<'_, '_>, usual: Usual) -> GroupConfig {
+fn group(section: &Section<'_, '_>, value: At<'_, '_>, usual: Usual) -> Group {
     let reader = section.reader;
     let table = match value::table(value, "[[pools.NAME.groups]]") {
         Ok(table) => table,
         Err(wrong) => {
             reader.wrong(Some("groups"), wrong);
-            return GroupConfig::default();
+            return Group::default();
         }
     };
     let own = Section::new(reader, value.span(), table, keys::GROUP);
@@ -117,10 +128,45 @@ fn group(section: &Section<'_, '_>, value: At<'_, '_>, usual: Usual) -> GroupCon
         (SelectorKind::Hash { .. }, Some(spill)) => SelectorKind::Hash { spill },
         (kind, _) => kind,
     };
-    own.require("backends", "backends = [\"host:port\"]");
+    if !["nodes", "dns"].iter().any(|key| own.has_like(key)) {
+        own.require("backends", "backends = [\"host:port\"], nodes = \"/path\" or dns = \"name:port\"");
+    }
     let all = own.get("backends", |value| value::list(value, "backends, such as [\"alpha:80\", \"beta:80\"]"));
     let backends = all.into_iter().flatten().filter_map(|value| backend(&own, value));
-    GroupConfig::new(backends).with_selector(kind)
+    (GroupConfig::new(backends).with_selector(kind), sources(&own))
+}
+
+fn sources(own: &Section<'_, '_>) -> Vec<Source> {
+    let files = own.get("nodes", |value| {
+        some_sources(value, "the path of a file with a backend a line, such as \"/etc/lb/nodes\",", |word| {
+            word.parse().map(Source::Nodes)
+        })
+    });
+    let names = own.get("dns", |value| {
+        some_sources(value, "a name and a port, such as \"web.internal:8080\",", |word| word.parse().map(Source::Dns))
+    });
+    [files, names].into_iter().flatten().flatten().collect()
+}
+
+/// Sources of a kind: one, or a list of one at least.
+fn some_sources(
+    value: At<'_, '_>,
+    what: &str,
+    read: impl Fn(&str) -> Result<Source, SourceError>,
+) -> Result<Vec<Source>, Wrong> {
+    let mut known = Vec::new();
+    value::each(value, |value| {
+        let source = read(value::text(value, what)?).map_err(|error| match error {
+            SourceError::Spec(error) => misspelt(value, &error),
+            error => Wrong::at(value, error.to_string()),
+        })?;
+        if known.contains(&source) {
+            return Err(Wrong::at(value, format!("'{source}' stands here twice")));
+        }
+        known.push(source);
+        Ok(())
+    })?;
+    if known.is_empty() { Err(Wrong::at(value, format!("expected {what} at least"))) } else { Ok(known) }
 }
 
 /// A backend as a word, or as a table.

@@ -42,7 +42,7 @@ fn takes(takes: &Takes) -> Value {
         Takes::Time(Some(word)) => json!({ "type": "string", "examples": ["2s", "1m 30s", "250ms", word] }),
         Takes::Choice(words) => json!({ "enum": words }),
         Takes::Places => one_or_list(json!({ "type": ["integer", "string"] })),
-        Takes::Networks => one_or_list(json!({ "type": "string" })),
+        Takes::Networks | Takes::Texts => one_or_list(json!({ "type": "string" })),
         Takes::Codes => one_or_list(number(0, 255)),
         Takes::Table(keys) => table(keys),
         Takes::Named(keys) => json!({ "type": "object", "additionalProperties": table(keys) }),

@@ -5,7 +5,10 @@ use std::fmt::{self, Write as _};
 use lb_core::{BackendConfig, GroupConfig, SelectorKind, Start, Status, health::Eject};
 
 use super::{Initial, LogFormat, LogTo, Model, Pool, Probes, Service, Sessions, Time};
-use crate::probe::{CheckKind, CheckSpec, StatusSet};
+use crate::{
+    discover::Source,
+    probe::{CheckKind, CheckSpec, StatusSet},
+};
 
 impl Model {
     /// As text that [`parse`](super::parse) reads as an equal model. Equal models have the same text.
@@ -30,6 +33,7 @@ impl Model {
         process.user.iter().try_for_each(|user| writeln!(text, "user = {}", quoted(&user.to_string())))?;
         process.workers.iter().try_for_each(|workers| writeln!(text, "workers = {}", workers.get()))?;
         writeln!(text, "resolve_every = {}", time_or(process.resolve_every, "never"))?;
+        writeln!(text, "dns_every = {}", time(process.dns_every))?;
         writeln!(text, "\n[defaults]")?;
         lines(self.defaults()).iter().try_for_each(|line| writeln!(text, "{line}"))?;
         self.pools().iter().try_for_each(|(name, pool)| write_pool(text, &quoted_key(name.as_str()), pool))?;
@@ -86,7 +90,8 @@ fn write_pool(text: &mut String, name: &str, pool: &Pool) -> fmt::Result {
     writeln!(text, "autodisable = {}", quoted(if config.autodisable { "until enabled" } else { "off" }))?;
     pool.probes().iter().try_for_each(|probes| write_probes(text, name, probes))?;
     config.ejection.iter().try_for_each(|eject| write_ejection(text, name, eject))?;
-    config.groups.iter().try_for_each(|group| write_group(text, name, group))
+    let mut groups = config.groups.iter().enumerate();
+    groups.try_for_each(|(at, group)| write_group(text, name, group, pool.sources(at)))
 }
 
 fn write_probes(text: &mut String, name: &str, probes: &Probes) -> fmt::Result {
@@ -129,13 +134,20 @@ fn write_ejection(text: &mut String, name: &str, eject: &Eject) -> fmt::Result {
     writeln!(text, "most_percent = {}", eject.most_percent)
 }
 
-fn write_group(text: &mut String, name: &str, group: &GroupConfig) -> fmt::Result {
+fn write_group(text: &mut String, name: &str, group: &GroupConfig, sources: &[Source]) -> fmt::Result {
     writeln!(text, "\n[[pools.{name}.groups]]\nselector = {}", quoted(&group.selector.to_string()))?;
     if let SelectorKind::Hash { spill } = group.selector {
         writeln!(text, "spill = {spill}")?;
     }
+    for (key, is_file) in [("nodes", true), ("dns", false)] {
+        let own = sources.iter().filter(|source| matches!(source, Source::Nodes(_)) == is_file);
+        let words: Vec<String> = own.map(|source| quoted(&source.to_string())).collect();
+        if !words.is_empty() {
+            writeln!(text, "{key} = [{}]", words.join(", "))?;
+        }
+    }
     if group.backends.is_empty() {
-        return writeln!(text, "backends = []");
+        return if sources.is_empty() { writeln!(text, "backends = []") } else { Ok(()) };
     }
     writeln!(text, "backends = [")?;
     group.backends.iter().try_for_each(|backend| writeln!(text, "  {},", backend_text(backend)))?;
