@@ -78,8 +78,8 @@ impl Watcher {
     /// Looks at one source after the other, for as long as it is polled.
     ///
     /// `found` is called before and after looks: it says which sources there are, and what they have said last. So a
-    /// source that has gone from it is looked at no more, a new one soon (at once after [`now`](Self::now)), and whatever
-    /// is another list than that in it is news.
+    /// source that has gone from it is looked at no more, a new one soon (at once after [`now`](Self::now)), and a list
+    /// that is another one than that in it is news. It is told once: `on_news` is to put it there.
     pub async fn run<S, F>(self, mut found: S, mut on_news: F)
     where
         S: FnMut() -> Found + Send,
