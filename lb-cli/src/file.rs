@@ -35,7 +35,7 @@ pub(crate) fn read(path: &Path) -> Result<Loaded, Trouble> {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
         unread(Failure::new(Status::Usage, format!("line {line} is no text: the file must be UTF-8")))
     })?;
-    config::parse(&text).map_err(Trouble::Wrong)
+    config::parse(&text).map(|loaded| loaded.with_system(&text)).map_err(Trouble::Wrong)
 }
 
 /// The same. What is wrong with it goes to stderr, a line of how much of that there is into the failure.

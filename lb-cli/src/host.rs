@@ -115,6 +115,7 @@ impl Attendant for Host {
                 (self.log_of("pool", pool), entry)
             }
             News::Resolved(news) => (self.log.clone(), Entry::from(*news)),
+            News::Discovered(news) => (self.log.clone(), Entry::from(*news)),
             News::Listening { service: name, address, backends, groups } => {
                 let (log, entry) = service(name, Level::Notice, "ready");
                 let entry = entry.with("address", address.to_string()).with("backends", *backends);

@@ -134,7 +134,7 @@ fn what_a_running_process_cannot_take_over_is_marked() {
     let rows = [
         ("process.workers = 4", "process: workers unset -> 4", true),
         ("process.user = \"www:adm\"", "process: user unset -> www:adm", true),
-        ("process.resolve_every = \"never\"", "process: resolve_every 30s -> never", false),
+        ("process.resolve_every = \"never\"", "process: resolve_every 2s -> never", false),
         ("control.directory = \"/x y\"", "control: directory unset -> /x y", true),
         ("log.to = \"syslog\"", "log: to auto -> syslog", true),
         ("log.format = \"json\"", "log: format human -> json", true),

@@ -69,8 +69,6 @@ const MISTAKES: &[(&str, usize, &str, &str)] = &[
         "[[pools.web.groups]]",
         "'backends' is missing: add backends = [\"host:port\"], nodes =",
     ),
-    ("backends = [\"a:1\"]\n[process]\ndns_every = \"0s\"", 5, "\"0s\"", "'0s' is not above zero"),
-    ("backends = [\"a:1\"]\n[process]\ndns_every = 2", 5, "2", "expected a time with its unit, such as \"2s\""),
 ];
 
 #[test]
@@ -106,7 +104,7 @@ fn every_key_changes_the_model_and_is_in_the_schema() {
     for line in [
         "nodes = [\"/etc/lb/nodes.web\", \"/x\"]".to_owned(),
         "dns = \"a.b:80\"".to_owned(),
-        format!("{L3}\n[process]\ndns_every = \"5s\""),
+        format!("{L3}\n[process]\nresolve_every = \"5s\""),
     ] {
         let model = good(&line).model;
         assert!(!seen.contains(&model), "it changes nothing: {line}");

@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 
 use lb_core::{Event, EventKind, Subject, health::Health};
-use lb_net::resolve::Refreshed;
+use lb_net::{discover::Discovered, resolve::Refreshed};
 
 use super::{Entry, Level};
+
+/// Backends that one entry names.
+const MOST_NAMES: usize = 100;
 
 impl From<&Event> for Entry {
     fn from(event: &Event) -> Self {
@@ -51,6 +54,26 @@ impl From<&Refreshed<'_>> for Entry {
             Refreshed::Failed { .. } => Self::new(Level::Warning, "resolve-failed", message),
             Refreshed::Known { host } => Self::new(Level::Notice, "resolved", message).with("host", *host),
             _ => Self::new(Level::Notice, "resolve", message),
+        }
+    }
+}
+
+impl From<&Discovered<'_>> for Entry {
+    fn from(news: &Discovered<'_>) -> Self {
+        let message = news.to_string();
+        match news {
+            Discovered::Changed { source, backends, .. } => {
+                let names: Vec<&str> = backends.iter().map(|backend| backend.name.as_str()).take(MOST_NAMES).collect();
+                let entry = Self::new(Level::Notice, "discovered", message).with("source", source.to_string());
+                entry.with("count", backends.len()).with("backends", names)
+            }
+            Discovered::Failed { source, .. } => {
+                Self::new(Level::Warning, "discovery-failed", message).with("source", source.to_string())
+            }
+            Discovered::Known { source } => {
+                Self::new(Level::Notice, "discovery-works", message).with("source", source.to_string())
+            }
+            _ => Self::new(Level::Notice, "discovery", message),
         }
     }
 }

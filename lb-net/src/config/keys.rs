@@ -190,8 +190,7 @@ pub(super) const CONTROL: &[Key] =
 pub(super) const PROCESS: &[Key] = &[
     key("user", Text, "USER[:GROUP] that it becomes once it listens"),
     key("workers", Number(1, 1024), "threads, each for all services; as many as there are cores, at most 4"),
-    key("resolve_every", Time(Some("never")), "how often addresses of host names are asked for again; 30s"),
-    key("dns_every", Time(None), "how often names behind 'dns' of groups are asked for; 2s"),
+    key("resolve_every", Time(Some("never")), "how often host names are asked for again; 2s"),
 ];
 
 /// Where else a key of this name belongs.

@@ -140,20 +140,14 @@ pub struct Process {
     pub user: Option<UserName>,
     /// Threads, each of which serves all services (`--workers`); `None`: as many as there are cores, at most 4.
     pub workers: Option<Workers>,
-    /// How often addresses of host names are asked for again (`--resolve-every`); `None` is never.
+    /// How often host names are asked for again, those of backends and those whose addresses are backends
+    /// (`--resolve-every`, which is 30 s by default); `None` is never.
     pub resolve_every: Option<Time>,
-    /// How often the names are asked for of which each address is a backend.
-    pub dns_every: Time,
 }
 
 impl Default for Process {
     fn default() -> Self {
-        Self {
-            user: None,
-            workers: None,
-            resolve_every: Some(Time::from_millis(30_000)),
-            dns_every: Time::from_millis(2_000),
-        }
+        Self { user: None, workers: None, resolve_every: Some(Time::from_millis(2_000)) }
     }
 }
 
@@ -324,10 +318,10 @@ impl Model {
 
     /// With those pools replaced that `other` has something for: what runs of them, say.
     #[cfg(feature = "instance")]
-    pub(crate) fn with_pools_as(&self, other: impl Fn(&Name, &Pool) -> Option<Pool>) -> Self {
+    pub(crate) fn with_pools_as(&self, other: impl Fn(&Name) -> Option<Pool>) -> Self {
         let mut model = self.clone();
         for (name, pool) in &mut model.pools {
-            if let Some(other) = other(name, pool) {
+            if let Some(other) = other(name) {
                 *pool = other;
             }
         }

@@ -168,12 +168,6 @@ impl Pool {
         Self { selector, spills, ..self }
     }
 
-    /// With the groups of a balancer that runs it.
-    #[cfg(feature = "instance")]
-    pub(crate) fn with_running(self, config: Config) -> Self {
-        Self { config, ..self }
-    }
-
     /// Who chooses in groups that begin to exist while it runs.
     #[must_use]
     pub fn selector(&self) -> SelectorKind {

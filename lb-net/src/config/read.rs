@@ -290,7 +290,6 @@ fn process(file: &Section<'_, '_>) -> Process {
     if let Some(every) = section.get("resolve_every", |value| value::time_or(value, "never")) {
         process.resolve_every = every;
     }
-    process.dns_every = section.get("dns_every", value::time).unwrap_or(process.dns_every);
     process
 }
 

@@ -33,7 +33,6 @@ impl Model {
         process.user.iter().try_for_each(|user| writeln!(text, "user = {}", quoted(&user.to_string())))?;
         process.workers.iter().try_for_each(|workers| writeln!(text, "workers = {}", workers.get()))?;
         writeln!(text, "resolve_every = {}", time_or(process.resolve_every, "never"))?;
-        writeln!(text, "dns_every = {}", time(process.dns_every))?;
         writeln!(text, "\n[defaults]")?;
         lines(self.defaults()).iter().try_for_each(|line| writeln!(text, "{line}"))?;
         self.pools().iter().try_for_each(|(name, pool)| write_pool(text, &quoted_key(name.as_str()), pool))?;

@@ -45,6 +45,15 @@ impl Found {
         self.0.insert(source, backends.into());
     }
 
+    /// Takes over what another one knows of the sources that are in both.
+    pub fn take_over(&mut self, other: &Self) {
+        for (source, backends) in &mut self.0 {
+            if let Some(known) = other.0.get(source) {
+                backends.clone_from(known);
+            }
+        }
+    }
+
     /// Forgets a source.
     pub fn remove(&mut self, source: &Source) {
         self.0.remove(source);

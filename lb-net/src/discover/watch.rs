@@ -69,6 +69,12 @@ impl Watcher {
         Self { lookup: Arc::new(lookup), ..self }
     }
 
+    /// With this one to tell in place of its own: it may be there before and after.
+    #[must_use]
+    pub fn with_now(self, now: Arc<Notify>) -> Self {
+        Self { now, ..self }
+    }
+
     /// Told to ask for names at once, and to look at sources that were added.
     #[must_use]
     pub fn now(&self) -> Arc<Notify> {

@@ -4,6 +4,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use crate::{
     config::{Listen, Model, Name, Service},
+    discover::Discovered,
     manage::{Place, PlaceError},
     probe::Finding,
     resolve::Refreshed,
@@ -82,6 +83,8 @@ pub enum News<'a> {
     },
     /// Names were asked for again.
     Resolved(&'a Refreshed<'a>),
+    /// Sources of backends were looked at again.
+    Discovered(&'a Discovered<'a>),
     /// Clients are served at one more place.
     Listening {
         /// For which service.
@@ -129,6 +132,7 @@ impl fmt::Display for News<'_> {
             Self::Pool { event, .. } => event.fmt(f),
             Self::Checked { finding, .. } => write!(f, "{}: checked: {}", finding.backend, finding.reason),
             Self::Resolved(news) => news.fmt(f),
+            Self::Discovered(news) => news.fmt(f),
             Self::Listening { address, backends, groups, .. } => {
                 write!(f, "listening on {address}: {} in {}", plural(*backends, "backend"), plural(*groups, "group"))
             }

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::{
     config::{Listen, Name},
+    discover::DiscoverError,
     listener::BindError,
     manage::PlaceError,
     resolve::ResolveError,
@@ -30,6 +31,9 @@ pub enum PrepareError {
         /// Why.
         source: ResolveError,
     },
+    /// A source of backends has no good answer.
+    #[error("no backends from a source")]
+    Discover(#[from] DiscoverError),
     /// The host of a place to listen on has no address.
     #[error("service '{service}': {listen}")]
     Host {

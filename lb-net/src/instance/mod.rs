@@ -35,8 +35,9 @@ pub use self::{
 use self::{desk::Desk, door::Door, pool::RunningPool, process::View, worker::Workers};
 use crate::{
     config::{Control, Listen, Model, Name, Time},
+    discover::Found,
     manage::{Place, PlaceError},
-    resolve::{Endpoint, Refresher},
+    resolve::Endpoint,
 };
 
 /// What backends are to an instance.
@@ -75,8 +76,9 @@ pub struct Instance {
     state: Mutex<State>,
     /// What others may look at while a change takes its time.
     view: ArcSwap<View>,
-    /// Told when there may be another name to ask for.
+    /// Told when there may be another name to ask for, or another source to look at.
     named: Arc<Notify>,
+    sourced: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -85,6 +87,8 @@ struct State {
     pools: BTreeMap<Name, RunningPool>,
     doors: BTreeMap<Listen, Door>,
     desks: BTreeMap<PathBuf, Desk>,
+    /// What sources have said last.
+    found: Found,
     refresh: Option<Refresh>,
     /// Of the first model: where control sockets are takes a new start to change.
     control: Option<Control>,
@@ -92,10 +96,10 @@ struct State {
     stopping: bool,
 }
 
-/// Names that are asked for again, in the rhythm of the model.
+/// Names and sources that are looked at again, in the rhythm of the model.
 struct Refresh {
     every: Option<Time>,
-    _asking: Task,
+    _asking: [Task; 2],
 }
 
 /// A task that ends with whoever holds it.
@@ -122,7 +126,8 @@ impl Instance {
             changing: Mutex::default(),
             state: Mutex::default(),
             view: ArcSwap::default(),
-            named: Refresher::default().now(),
+            named: Arc::default(),
+            sourced: Arc::default(),
         }))
     }
 
@@ -148,6 +153,7 @@ impl Instance {
     /// Asks for the addresses of all names again, at once.
     pub fn refresh(&self) {
         self.named.notify_one();
+        self.sourced.notify_one();
     }
 
     /// Begins the end: nobody else is accepted, control is closed, sessions may go on for their grace period.

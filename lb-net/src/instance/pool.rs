@@ -23,6 +23,7 @@ use super::{
 use crate::{
     config::{Model, Name, Pool},
     connect::Addresses as _,
+    discover::Found,
     manage::{Fleet as _, Managed, Process},
     probe::{Monitor, MonitorSpec, Switch},
     resolve::{self, Endpoint, ResolveError},
@@ -51,7 +52,9 @@ struct Watching {
 pub(super) struct RunningPool {
     pub(super) balancer: Arc<Backends>,
     pub(super) fleet: Arc<Managed<Endpoint>>,
-    /// As it was last applied: what runs may differ by what people have ordered since.
+    /// As the model has it.
+    pool: Pool,
+    /// The same with what was found, as it was last applied: what runs may differ by what people have ordered since.
     applied: Config,
     port: Arc<AtomicU16>,
     switch: Switch,
@@ -66,12 +69,13 @@ impl Wanted {
         name: &Name,
         pool: &Pool,
         running: Option<&Arc<Backends>>,
+        found: &Found,
     ) -> Result<Self, PrepareError> {
         let port = model.port_of(name.as_str()).unwrap_or(0);
         let known = running.map(|running| running.config()).unwrap_or_default();
         let known: std::collections::HashSet<_> = known.backends().map(|(id, ..)| id).collect();
         let mut endpoints = HashMap::new();
-        for (id, _, backend) in pool.config().backends() {
+        for (id, _, backend) in pool.expanded(found, Some(port)).backends() {
             if known.contains(&id) || endpoints.contains_key(&backend.name) {
                 continue;
             }
@@ -90,10 +94,10 @@ impl Wanted {
 }
 
 impl RunningPool {
-    pub(super) fn start(wanted: Wanted, instance: &Instance) -> Self {
+    pub(super) fn start(wanted: Wanted, found: &Found, instance: &Instance) -> Self {
         let Wanted { name, pool, port, mut endpoints, watching } = wanted;
         let mut rng = rng();
-        let config = pool.config().clone();
+        let config = pool.expanded(found, Some(port));
         // There is one for each; those of one name are at the same place.
         let make =
             |backend: &BackendConfig| endpoints.remove(&backend.name).unwrap_or_else(|| unresolved(backend, port));
@@ -102,24 +106,45 @@ impl RunningPool {
         let (port, switch) = (Arc::new(AtomicU16::new(port)), Switch::default());
         let process: Weak<dyn Process> = Weak::<Instance>::clone(&instance.home);
         let fleet = managed(&balancer, &port, process, &instance.attendant);
-        let mut running =
-            Self { fleet: Arc::new(fleet), balancer, applied: config, port, switch, monitor: None, _driver: driver };
-        running.look_after(&name, &pool, watching, instance);
+        let mut running = Self {
+            pool,
+            fleet: Arc::new(fleet),
+            balancer,
+            applied: config,
+            port,
+            switch,
+            monitor: None,
+            _driver: driver,
+        };
+        running.look_after(&name, watching, instance);
         running
     }
 
     /// Becomes what is wanted; what that does not mention stays as it is.
-    pub(super) fn follow(&mut self, wanted: Wanted, instance: &Instance) {
+    pub(super) fn follow(&mut self, wanted: Wanted, found: &Found, instance: &Instance) {
         let Wanted { name, pool, port, endpoints, watching } = wanted;
-        let theirs = pool.config().clone();
         let moved = self.port.swap(port, Relaxed) != port;
-        let edit = |ours: Config| ours.following(&self.applied, &theirs);
-        self.fleet.reconfigure(edit, |backend| endpoints.get(&backend.name).cloned());
-        self.applied = theirs;
+        self.pool = pool;
+        self.become_what_is_found(found, &endpoints);
         if moved {
             self.move_to(port);
         }
-        self.look_after(&name, &pool, watching, instance);
+        self.look_after(&name, watching, instance);
+    }
+
+    /// The same pool with what sources say now.
+    pub(super) fn rediscover(&mut self, found: &Found) {
+        // Of names that are new the addresses are asked for, as soon as their backends are there.
+        self.become_what_is_found(found, &HashMap::new());
+    }
+
+    fn become_what_is_found(&mut self, found: &Found, endpoints: &HashMap<String, Endpoint>) {
+        let theirs = self.pool.expanded(found, Some(self.port.load(Relaxed)));
+        if theirs != self.applied {
+            let edit = |ours: Config| ours.following(&self.applied, &theirs);
+            self.fleet.reconfigure(edit, |backend| endpoints.get(&backend.name).cloned());
+            self.applied = theirs;
+        }
     }
 
     /// Backends without a port of their own are at another one.
@@ -138,7 +163,7 @@ impl RunningPool {
     }
 
     /// Everything beside the balancer's own configuration.
-    fn look_after(&mut self, name: &Name, pool: &Pool, watching: Option<Watching>, instance: &Instance) {
+    fn look_after(&mut self, name: &Name, watching: Option<Watching>, instance: &Instance) {
         if self.monitor.as_ref().map(|(watching, _)| watching) != watching.as_ref() {
             // The old one ends first, and its checks with it.
             self.monitor = None;
@@ -148,7 +173,7 @@ impl RunningPool {
             });
         }
         let manner = managed(&self.balancer, &self.port, Weak::<Instance>::new(), &instance.attendant);
-        let manner = manner.with_selector(pool.selector()).with_hash_failover(pool.spills());
+        let manner = manner.with_selector(self.pool.selector()).with_hash_failover(self.pool.spills());
         let manner = match &self.monitor {
             Some(_) => {
                 let (seen, switch) = (self.switch.clone(), self.switch.clone());
@@ -160,8 +185,10 @@ impl RunningPool {
     }
 
     /// The pool of the model with what people have ordered since.
-    pub(super) fn as_ordered(&self, pool: &Pool) -> Pool {
-        pool.clone().with_running(self.balancer.config())
+    pub(super) fn as_ordered(&self, found: &Found) -> Pool {
+        let contracted = self.pool.contracted(&self.balancer.config(), found, Some(self.port.load(Relaxed)));
+        // Whatever runs was written once, here or by control: it can be.
+        contracted.unwrap_or_else(|_| self.pool.clone())
     }
 
     /// Backends and groups of it.

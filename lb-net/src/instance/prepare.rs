@@ -6,6 +6,7 @@ use std::{
     path::PathBuf,
     sync::Arc,
     sync::MutexGuard,
+    time::Duration,
 };
 
 use super::{
@@ -19,7 +20,8 @@ use super::{
     service::proxy,
 };
 use crate::{
-    config::{Control, Listen, Model, Name, Pool, Service},
+    config::{Control, Listen, Model, Name, Pool, Service, Time},
+    discover::{Discovered, Found, Watcher},
     manage::{ControlSocket, PlaceError, ServiceState},
     resolve::Refresher,
 };
@@ -30,6 +32,7 @@ pub struct Prepared<'a> {
     instance: &'a Instance,
     _alone: MutexGuard<'a, ()>,
     model: Model,
+    found: Found,
     pools: Vec<Wanted>,
     doors: BTreeMap<Listen, Opened>,
     sockets: BTreeMap<PathBuf, ControlSocket>,
@@ -39,11 +42,12 @@ pub struct Prepared<'a> {
 impl<'a> Prepared<'a> {
     pub(super) fn new(instance: &'a Instance, alone: MutexGuard<'a, ()>, model: &Model) -> Result<Self, PrepareError> {
         let now = Now::of(instance)?;
+        let found = now.found.looked(model.sources().cloned())?;
         sources(model).try_for_each(usable)?;
         let control = now.control.clone().unwrap_or_else(|| model.control().clone());
         let (mut pools, mut doors, mut sockets) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for (name, pool) in used(model) {
-            pools.push(Wanted::new(model, name, pool, now.pools.get(name))?);
+            pools.push(Wanted::new(model, name, pool, now.pools.get(name), &found)?);
         }
         // All of them before the first client, and control before its port, because it knows who has it.
         for (name, service, listen) in places(model).filter(|(_, _, listen)| !now.places.contains(*listen)) {
@@ -53,7 +57,7 @@ impl<'a> Prepared<'a> {
             opened.keep_alive(service.sessions().client_keepalive).map_err(refused)?;
             doors.insert(listen.clone(), opened);
         }
-        Ok(Self { instance, _alone: alone, model: model.clone(), pools, doors, sockets, control })
+        Ok(Self { instance, _alone: alone, model: model.clone(), found, pools, doors, sockets, control })
     }
 
     /// The model that holds until then.
@@ -74,6 +78,9 @@ impl<'a> Prepared<'a> {
             return;
         }
         self.instance.attendant.applied(&self.model);
+        // Who has said something meanwhile has said it last.
+        self.found.take_over(&state.found);
+        state.found = self.found.clone();
         let named = self.change_pools(&mut state.pools);
         self.change_doors(state);
         state.pools.retain(|name, _| named.contains(name));
@@ -84,7 +91,7 @@ impl<'a> Prepared<'a> {
         let services = state.model.services().iter().map(|(name, service)| shown(name, service, &state.doors));
         self.instance.view.store(Arc::new(View::new(services.collect(), all.collect())));
         // There may be others to ask for.
-        self.instance.named.notify_one();
+        self.instance.refresh();
     }
 
     /// Before services that use them. Those that nobody wants any more are still there.
@@ -94,8 +101,8 @@ impl<'a> Prepared<'a> {
         for wanted in self.pools.drain(..) {
             let name = wanted.name().clone();
             match pools.get_mut(&name) {
-                Some(pool) => pool.follow(wanted, instance),
-                None => drop(pools.insert(name.clone(), RunningPool::start(wanted, instance))),
+                Some(pool) => pool.follow(wanted, &self.found, instance),
+                None => drop(pools.insert(name.clone(), RunningPool::start(wanted, &self.found, instance))),
             }
             named.push(name);
         }
@@ -148,13 +155,22 @@ impl<'a> Prepared<'a> {
         if refresh.as_ref().is_some_and(|refresh| refresh.every == every) {
             return;
         }
-        let refresher = Refresher::default().with_now(Arc::clone(&self.instance.named));
-        let refresher = refresher.with_every(every.map_or(std::time::Duration::MAX, crate::config::Time::get));
+        let time = every.map_or(Duration::MAX, Time::get);
+        let refresher = Refresher::default().with_now(Arc::clone(&self.instance.named)).with_every(time);
         let (home, attendant) = (self.instance.home.clone(), Arc::clone(&self.instance.attendant));
         let endpoints = move || home.upgrade().map(|instance| instance.view.load().endpoints()).unwrap_or_default();
-        let asking = refresher.run(endpoints, move |news| attendant.tell(&News::Resolved(&news)));
-        let asking = Task(self.instance.runtime.spawn(asking).abort_handle());
-        *refresh = Some(Refresh { every, _asking: asking });
+        let names = refresher.run(endpoints, move |news| attendant.tell(&News::Resolved(&news)));
+        let watcher = Watcher::default().with_now(Arc::clone(&self.instance.sourced)).with_every(time);
+        let (home, other) = (self.instance.home.clone(), self.instance.home.clone());
+        let found = move || home.upgrade().map(|instance| instance.state().found.clone()).unwrap_or_default();
+        let discovered = move |news: Discovered<'_>| {
+            if let Some(instance) = other.upgrade() {
+                instance.discovered(&news);
+            }
+        };
+        let runtime = &self.instance.runtime;
+        let asking = [runtime.spawn(names), runtime.spawn(watcher.run(found, discovered))];
+        *refresh = Some(Refresh { every, _asking: asking.map(|task| Task(task.abort_handle())) });
     }
 }
 
@@ -164,6 +180,7 @@ struct Now {
     places: BTreeSet<Listen>,
     desks: BTreeSet<PathBuf>,
     control: Option<Control>,
+    found: Found,
 }
 
 impl Now {
@@ -178,11 +195,24 @@ impl Now {
             places: state.doors.keys().cloned().collect(),
             desks: state.desks.keys().cloned().collect(),
             control: state.control.clone(),
+            found: state.found.clone(),
         })
     }
 }
 
 impl Instance {
+    /// Puts in force what a source has said.
+    fn discovered(&self, news: &Discovered<'_>) {
+        self.attendant.tell(&News::Discovered(news));
+        let Discovered::Changed { source, backends, .. } = news else { return };
+        let state = &mut *self.state();
+        // Who was asked before a reload may be asked no more.
+        if state.found.sources().any(|known| known == *source) {
+            state.found.set((*source).clone(), backends.as_slice());
+            state.pools.values_mut().for_each(|pool| pool.rediscover(&state.found));
+        }
+    }
+
     /// Lets the places that `model` has no more, and that are in the way of this one, be listened on beside us. Whether
     /// there are any.
     fn share(&self, model: &Model, listen: &Listen) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Backends, Instance, attendant::News, pool::RunningPool};
 use crate::{
-    config::{Model, Name, Pool},
+    config::{Model, Name},
     manage::{Fleet, Managed, Process, ServiceState},
     resolve::Endpoint,
 };
@@ -62,7 +62,7 @@ impl Instance {
     #[must_use]
     pub fn model(&self) -> Model {
         let state = self.state();
-        let ordered = |name: &Name, pool: &Pool| state.pools.get(name).map(|running| running.as_ordered(pool));
+        let ordered = |name: &Name| state.pools.get(name).map(|running| running.as_ordered(&state.found));
         state.model.with_pools_as(ordered)
     }
 }
