@@ -11,6 +11,8 @@
 //! | `resolve` | `resolve`: host and service names to addresses, kept fresh |
 //! | `discover` | `discover`: backends from node files and DNS, watched |
 //! | `manage` | `manage`: balance's commands for a running balancer, over a unix socket |
+//! | `manage-http` | `manage::http`: the same over HTTP, as a JSON API, and metrics for Prometheus |
+//! | `serve` | `serve`: a listener for any tower service over HTTP/1, with limits |
 //! | `config` | `config`: the whole model of configuration as a value, read from TOML and written back |
 //! | `instance` | `instance`: one such model, running, and changed while clients are served |
 //! | `proxy-protocol` | `proxy_protocol`: who the client is, told by one proxy to the next; with `tcp`, both ways |
@@ -29,6 +31,8 @@ pub mod discover;
 #[cfg(feature = "tcp")]
 mod drain;
 mod driver;
+#[cfg(any(feature = "config", feature = "serve"))]
+mod http_address;
 #[cfg(feature = "instance")]
 pub mod instance;
 mod keepalive;
@@ -42,11 +46,17 @@ pub mod proxy_protocol;
 pub mod relay;
 #[cfg(feature = "resolve")]
 pub mod resolve;
-#[cfg(feature = "probe")]
+#[cfg(feature = "serve")]
+pub mod serve;
+#[cfg(any(feature = "probe", feature = "manage-http"))]
 mod spelling;
 pub mod sys;
 #[cfg(feature = "tcp")]
 pub mod tcp;
+#[cfg(any(feature = "config", feature = "manage-http"))]
+mod token;
+#[cfg(any(feature = "manage", feature = "serve"))]
+mod unix_socket;
 
 pub use driver::{drive, drive_with};
 #[cfg(feature = "tcp")]

@@ -9,8 +9,8 @@ use lb_core::{
     health::{Eject, RequestFailures},
 };
 use lb_net::config::{
-    Control, Initial, Listen, Log, LogFormat, LogTo, Model, Name, Pool, Probes, Process, Service, Sessions, Severity,
-    Time, Workers, parse,
+    Control, ControlHttp, Initial, Listen, Log, LogFormat, LogTo, Model, Name, Pool, Probes, Process, Service,
+    Sessions, Severity, Time, TokenSource, Workers, parse,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -125,6 +125,22 @@ const ELSEWHERE: &[Mistake] = &[
     ("", "[process]\nworkers = 0\n", 8, "0", "expected a number from 1 to 1024"),
     ("", "[process]\nuser = \":\"\n", 8, "\":\"", "not USER or USER:GROUP"),
     ("", "[control]\ndirectory = \"run\"\n", 8, "\"run\"", "a path that begins with '/'"),
+    ("", "[control]\nhttp = 9480\n", 8, "9480", "expected address:port or unix:/path in quotes"),
+    ("", "[control]\nhttp = \"localhost:9480\"\n", 8, "\"localhost:9480\"", "such as \"127.0.0.1:9480\""),
+    ("", "[control]\nhttp = \"unix:lb\"\n", 8, "\"unix:lb\"", "the whole path of a socket"),
+    ("", "[control]\nhttp = \"0.0.0.0:9480\"\n", 8, "\"0.0.0.0:9480\"", "add token_file = \"/etc/lb/token\""),
+    ("", "[control]\nhttp = \"[::]:1\"\ntoken = \"a b\"\n", 9, "\"a b\"", "`openssl rand -hex 32` prints"),
+    ("", "[control]\nhttp = \"[::]:1\"\ntoken_file = \"t\"\n", 9, "\"t\"", "a path that begins with '/'"),
+    ("", "[control]\ntoken = \"secret\"\n", 8, "\"secret\"", "it belongs to http: add http = \"127.0.0.1:9480\""),
+    ("", "[control]\ntoken_file = \"/t\"\n", 8, "\"/t\"", "it belongs to http: add http"),
+    (
+        "",
+        "[control]\nhttp = \"[::1]:1\"\ntoken = \"x\"\ntoken_file = \"/t\"\n",
+        10,
+        "\"/t\"",
+        "there is a token already: leave one of the two out",
+    ),
+    ("", "[control]\nhtp = \"127.0.0.1:9480\"\n", 8, "htp", "did you mean 'http'?"),
     ("", "[pools.web]\nport = 5\n", 7, "web", "duplicate key"),
     ("", "[log\n", 7, "", "unclosed table"),
     (
@@ -201,6 +217,9 @@ fn what_is_legal_and_hardly_meant_is_told() {
             "the checks change nothing",
         ),
         (probes("checks = [{ connect = true }]\nenables = false"), "no backend ever gets work"),
+        (format!("{GOOD}[control]\nhttp = \"127.0.0.1:81\""), ""),
+        (format!("{GOOD}[control]\nhttp = \"127.0.0.1:80\""), "service 'www' listens there too"),
+        (format!("{GOOD}[control]\nhttp = \"unix:/x\"\ntoken = \"secret\""), "so short a token can be guessed"),
     ];
     for (text, part) in rows {
         let loaded = parse(&text).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
@@ -314,6 +333,10 @@ fn other_keys() -> Vec<String> {
         "process.workers = 1",
         "process.resolve_every = \"never\"",
         "control.directory = \"/x\"",
+        "control.http = \"127.0.0.1:9480\"",
+        "control.http = \"unix:/run/lb/http\"",
+        "control = { http = \"127.0.0.1:9480\", token = \"0123456789abcdef\" }",
+        "control = { http = \"127.0.0.1:9480\", token_file = \"/etc/lb/token\" }",
     ];
     texts.extend(rest.map(|line| format!("{line}\n{GOOD}")));
     texts
@@ -423,15 +446,24 @@ fn sessions() -> impl Strategy<Value = Sessions> {
     })
 }
 
+fn control_http() -> impl Strategy<Value = Option<ControlHttp>> {
+    let address = select(vec!["127.0.0.1:9480", "[::1]:1", "0.0.0.0:9480", "unix:/run/lb/http", "unix:/é\"\\"]);
+    let written = "[!-~]{1,40}".prop_map(|text| TokenSource::Written(text.parse().unwrap()));
+    let file = "/[a-zé\"\\\\]{0,9}".prop_map(|path| TokenSource::File(path.parse().unwrap()));
+    // Not every address goes without a token.
+    (address, proptest::option::of(prop_oneof![written, file]))
+        .prop_map(|(address, token)| ControlHttp::new(address.parse().unwrap(), token).ok())
+}
+
 fn model() -> impl Strategy<Value = Model> {
     let listen = |at: usize| -> Listen {
         format!("{}{}", ["", "127.0.0.1:", "[::1]:", "name:"][at % 4], 80 + at).parse().unwrap()
     };
     let pools = vec(pool(), 1..3);
     let services = vec((any::<prop::sample::Index>(), sessions(), any::<bool>()), 0..4);
-    let process = (0_usize..1025, proptest::option::of(time()), any::<bool>(), select(vec![0, 1, 2]));
+    let process = (0_usize..1025, proptest::option::of(time()), any::<bool>(), select(vec![0, 1, 2]), control_http());
     (pools, services, sessions(), process).prop_map(move |(pools, services, defaults, process)| {
-        let (workers, resolve_every, json, to) = process;
+        let (workers, resolve_every, json, to, http) = process;
         let mut model = Model::default().with_defaults(defaults.clone());
         let count = pools.len();
         for (at, pool) in pools.into_iter().enumerate() {
@@ -447,6 +479,7 @@ fn model() -> impl Strategy<Value = Model> {
         (log.to, log.trace, log.dump) = ([LogTo::Auto, LogTo::Stderr, LogTo::Syslog][to], json, to == 1);
         log.format = if json { LogFormat::Json } else { LogFormat::Human };
         control.directory = json.then(|| "/run/\"x\\é".parse().unwrap());
+        control.http = http;
         (process.workers, process.resolve_every) = (Workers::new(workers), resolve_every);
         process.user = json.then(|| "a:b".parse().unwrap());
         model.with_log(log).with_control(control).with_process(process)

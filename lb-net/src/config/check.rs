@@ -2,7 +2,7 @@
 
 use lb_core::{GroupConfig, Status};
 
-use super::{Initial, Model, Name, Pool, Probes, Service, Time};
+use super::{HttpAddress, Initial, Listen, Model, Name, Pool, Probes, Service, Time, TokenSource};
 use crate::{
     discover::Source,
     probe::{CheckKind, StatusSet},
@@ -52,6 +52,7 @@ impl Model {
         if self.services().is_empty() {
             found.say(&["services"], "there is no service, so nobody is served: add [services.NAME]");
         }
+        control(&mut found, self);
         for (name, pool) in self.pools() {
             if !self.services().is_empty() && !self.services().values().any(|service| service.pool() == name) {
                 found.say(&["pools", name.as_str()], format!("no service uses the pool '{name}'"));
@@ -95,6 +96,25 @@ impl Model {
                 found.say(&["services", name.as_str(), "listen", &at.to_string()], message);
             }
         }
+    }
+}
+
+/// The shortest token that nobody guesses.
+const GUESSED: usize = 16;
+
+fn control(found: &mut Found, model: &Model) {
+    let Some(http) = &model.control().http else { return };
+    if let Some(TokenSource::Written(token)) = http.token()
+        && token.reveal().len() < GUESSED
+    {
+        let message = "so short a token can be guessed: `openssl rand -hex 32` prints a good one";
+        found.say(&["control", "token"], message);
+    }
+    let HttpAddress::Tcp(address) = http.address() else { return };
+    let Ok(place) = address.to_string().parse::<Listen>() else { return };
+    let mut services = model.services().iter();
+    if let Some((name, _)) = services.find(|(_, service)| service.listen().iter().any(|other| other.overlaps(&place))) {
+        found.say(&["control", "http"], format!("service '{name}' listens there too, and one of the two will not"));
     }
 }
 

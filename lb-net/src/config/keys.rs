@@ -183,8 +183,12 @@ pub(super) const LOG: &[Key] = &[
 ];
 
 /// `[control]`
-pub(super) const CONTROL: &[Key] =
-    &[key("directory", Text, "where the control sockets are; /run/lb, or lb in the user's runtime directory")];
+pub(super) const CONTROL: &[Key] = &[
+    key("directory", Text, "where the control sockets are; /run/lb, or lb in the user's runtime directory"),
+    key("http", Text, "where the same is offered over HTTP, and metrics: address:port, or unix:/path; nowhere"),
+    key("token", Text, "the secret that HTTP clients show; none, where nobody else can reach it"),
+    key("token_file", Text, "the file that the token is in; none"),
+];
 
 /// `[process]`
 pub(super) const PROCESS: &[Key] = &[

@@ -29,6 +29,7 @@
 //! ```
 
 mod check;
+mod control;
 mod difference;
 mod difference_pool;
 mod difference_values;
@@ -49,8 +50,9 @@ mod write;
 
 pub use self::{
     check::Warning,
+    control::{Control, ControlHttp, OpenError, ReadToken, TokenFile, TokenFileError, TokenSource},
     difference::{Change, Difference},
-    model::{Control, Invalid, Log, LogFormat, LogTo, Model, Process, Role, Service},
+    model::{Invalid, Log, LogFormat, LogTo, Model, Process, Role, Service},
     pool::{Initial, Pool, PoolError, Probes},
     problem::{Problem, Problems, Severity},
     read::{Loaded, parse},
@@ -59,4 +61,8 @@ pub use self::{
     time::{Time, TimeError},
     words::{Directory, Listen, Name, UserName, UserNameError, WordError, Workers},
     write::quoted,
+};
+pub use crate::{
+    http_address::{HttpAddress, HttpAddressError},
+    token::{Token, TokenError},
 };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{Directory, Listen, Name, Pool, Sessions, Time, UserName, Workers};
+use super::{Control, Listen, Name, Pool, Sessions, Time, UserName, Workers};
 use crate::discover::Source;
 
 /// What a service does with its clients.
@@ -116,17 +116,6 @@ pub struct Log {
     pub trace: bool,
     /// On stdout, what passes (`-p`).
     pub dump: bool,
-}
-
-/// Where running services are controlled.
-/// ```
-/// assert_eq!(lb_net::config::Control::default().directory, None);
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Control {
-    /// The directory of the control sockets (`--control-dir`); `None` is the usual one.
-    pub directory: Option<Directory>,
 }
 
 /// The process as a whole.

@@ -8,8 +8,8 @@ use toml::{
 };
 
 use super::{
-    Control, Directory, Invalid, Log, LogFormat, LogTo, Model, Problem, Problems, Process, Service, Severity, Warning,
-    Workers,
+    Control, ControlHttp, Directory, HttpAddress, Invalid, Log, LogFormat, LogTo, Model, Problem, Problems, Process,
+    Service, Severity, Token, TokenFile, TokenSource, Warning, Workers,
     keys::{self, Key},
     read_pool::pool,
     read_service::{service, sessions},
@@ -273,11 +273,43 @@ fn log(file: &Section<'_, '_>) -> Log {
 }
 
 fn control(file: &Section<'_, '_>) -> Control {
-    let section = file.section("control", keys::CONTROL, "[control]");
-    let directory = section.and_then(|section| {
-        section.get("directory", |value| value::parsed::<Directory>(value, "a directory, such as \"/run/lb\","))
-    });
-    Control { directory }
+    let mut control = Control::default();
+    let Some(section) = file.section("control", keys::CONTROL, "[control]") else { return control };
+    let directory = |value| value::parsed::<Directory>(value, "a directory, such as \"/run/lb\",");
+    control.directory = section.get("directory", directory);
+    control.http = control_http(&section);
+    control
+}
+
+fn control_http(section: &Section<'_, '_>) -> Option<ControlHttp> {
+    let token = token(section);
+    let address = |value| value::parsed::<HttpAddress>(value, "address:port or unix:/path");
+    if section.raw("http").is_none() {
+        for key in ["token", "token_file"] {
+            let homeless = |value| Err::<(), _>(Wrong::at(value, "it belongs to http: add http = \"127.0.0.1:9480\""));
+            section.get(key, homeless);
+        }
+        return None;
+    }
+    let address = section.get("http", address)?;
+    let is_meant = section.raw("token").is_some() || section.raw("token_file").is_some();
+    if token.is_none() && is_meant {
+        // What is wrong with it is told already.
+        return None;
+    }
+    let joined = |value| ControlHttp::new(address, token).map_err(|error| Wrong::at(value, error.to_string()));
+    section.get("http", joined)
+}
+
+fn token(section: &Section<'_, '_>) -> Option<TokenSource> {
+    let written = section.get("token", |value| value::parsed::<Token>(value, "a token"));
+    if section.raw("token").is_some() {
+        let another = |value| Err::<(), _>(Wrong::at(value, "there is a token already: leave one of the two out"));
+        section.get("token_file", another);
+        return written.map(TokenSource::Written);
+    }
+    let file = |value| value::parsed::<TokenFile>(value, "a file, such as \"/etc/lb/token\",");
+    section.get("token_file", file).map(TokenSource::File)
 }
 
 fn process(file: &Section<'_, '_>) -> Process {

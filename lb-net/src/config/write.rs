@@ -4,14 +4,15 @@ use std::fmt::{self, Write as _};
 
 use lb_core::{BackendConfig, GroupConfig, SelectorKind, Start, Status, health::Eject};
 
-use super::{Initial, LogFormat, LogTo, Model, Pool, Probes, Service, Sessions, Time};
+use super::{Control, Initial, LogFormat, LogTo, Model, Pool, Probes, Service, Sessions, Time, TokenSource};
 use crate::{
     discover::Source,
     probe::{CheckKind, CheckSpec, StatusSet},
 };
 
 impl Model {
-    /// As text that [`parse`](super::parse) reads as an equal model. Equal models have the same text.
+    /// As text that [`parse`](super::parse) reads as an equal model. Equal models have the same text. A token that was
+    /// written in the configuration is written here too.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
@@ -26,9 +27,7 @@ impl Model {
         writeln!(text, "to = {}", quoted(log_to(log.to)))?;
         writeln!(text, "format = {}", quoted(if log.format == LogFormat::Json { "json" } else { "human" }))?;
         writeln!(text, "trace = {}\ndump = {}", log.trace, log.dump)?;
-        if let Some(directory) = &self.control().directory {
-            writeln!(text, "\n[control]\ndirectory = {}", quoted(directory.as_str()))?;
-        }
+        write_control(text, self.control())?;
         writeln!(text, "\n[process]")?;
         process.user.iter().try_for_each(|user| writeln!(text, "user = {}", quoted(&user.to_string())))?;
         process.workers.iter().try_for_each(|workers| writeln!(text, "workers = {}", workers.get()))?;
@@ -40,6 +39,21 @@ impl Model {
             writeln!(text, "\n[services.{}]", quoted_key(name.as_str()))?;
             write_service(text, service, self.defaults())
         })
+    }
+}
+
+fn write_control(text: &mut String, control: &Control) -> fmt::Result {
+    if *control == Control::default() {
+        return Ok(());
+    }
+    writeln!(text, "\n[control]")?;
+    control.directory.iter().try_for_each(|directory| writeln!(text, "directory = {}", quoted(directory.as_str())))?;
+    let Some(http) = &control.http else { return Ok(()) };
+    writeln!(text, "http = {}", quoted(&http.address().to_string()))?;
+    match http.token() {
+        None => Ok(()),
+        Some(TokenSource::Written(token)) => writeln!(text, "token = {}", quoted(token.reveal())),
+        Some(TokenSource::File(file)) => writeln!(text, "token_file = {}", quoted(file.as_str())),
     }
 }
 

@@ -3,35 +3,23 @@
 use std::{
     io,
     os::{fd::OwnedFd, unix::net::UnixListener},
-    path::Path,
-    thread,
-    time::{Duration, Instant},
 };
 
 use rustix::{
-    fs::{
-        AtFlags, FlockOperation, Gid, Mode, OFlags, Uid, chmodat, chownat, fchmod, fchown, flock, fstat, mkdirat,
-        openat, statat, unlinkat,
-    },
+    fs::{AtFlags, Gid, Mode, OFlags, Uid, chmodat, chownat, fchmod, fchown, fstat, mkdirat, openat, unlinkat},
     io::Errno,
-    net::sockopt::socket_peercred,
     process::{getegid, geteuid},
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{Place, PlaceError, sweep::sweep};
+use crate::unix_socket::{Inhabitant, Lock, START, STOP, identity, inhabitant};
 
 /// The socket's name in the directory of its instance.
 pub(super) const NAME: &str = "control";
 
 /// Clients that may wait to be accepted.
 const BACKLOG: i32 = 128;
-
-/// How long another one may take to start; it is done in microseconds.
-const START: Duration = Duration::from_secs(5);
-/// How long it may take to stop while another one starts.
-const STOP: Duration = Duration::from_millis(100);
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// A control socket that listens, mode 0600 in directories of mode 0700. Dropping it removes it.
 ///
@@ -96,7 +84,7 @@ impl ControlSocket {
 /// While we still listen: whoever starts meanwhile sees us, or nothing, but never a socket to replace.
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        if identity(&self.own).is_ok_and(|found| found == self.identity) {
+        if identity(&self.own, NAME).is_ok_and(|found| found == self.identity) {
             let _ = unlinkat(&self.own, NAME, AtFlags::empty());
         }
         // Somebody who is starting may want the directory: it is theirs then.
@@ -172,64 +160,9 @@ fn listen(directory: &OwnedFd, address: &SockAddr) -> io::Result<(UnixListener, 
     let ready = chmodat(directory, NAME, Mode::RUSR | Mode::WUSR, AtFlags::empty())
         .map_err(io::Error::from)
         .and_then(|()| socket.listen(BACKLOG))
-        .and_then(|()| identity(directory));
+        .and_then(|()| identity(directory, NAME));
     if ready.is_err() {
         let _ = unlinkat(directory, NAME, AtFlags::empty());
     }
     Ok((socket.into(), ready?))
-}
-
-fn identity(directory: &OwnedFd) -> io::Result<(u64, u64)> {
-    let found = statat(directory, NAME, AtFlags::SYMLINK_NOFOLLOW)?;
-    Ok((found.st_dev, found.st_ino))
-}
-
-/// Who is behind a socket's path.
-pub(super) enum Inhabitant {
-    /// There is no socket.
-    None,
-    /// There is one, and nobody listens at it.
-    Dead,
-    /// Somebody listens; the process, when it accepted at once.
-    Alive(Option<u32>),
-}
-
-pub(super) fn inhabitant(path: &Path) -> io::Result<Inhabitant> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
-    let Err(error) = socket.connect(&SockAddr::unix(path)?) else {
-        let peer = socket_peercred(&socket).ok();
-        return Ok(Inhabitant::Alive(peer.and_then(|peer| u32::try_from(peer.pid.as_raw_nonzero().get()).ok())));
-    };
-    match Errno::from_io_error(&error) {
-        Some(Errno::NOENT) => Ok(Inhabitant::None),
-        Some(Errno::CONNREFUSED) => Ok(Inhabitant::Dead),
-        // Its queue is full.
-        Some(Errno::AGAIN) => Ok(Inhabitant::Alive(None)),
-        _ => Err(error),
-    }
-}
-
-/// The lock of a directory, until it is dropped. The kernel takes it from a process that dies.
-struct Lock<'a>(&'a OwnedFd);
-
-impl<'a> Lock<'a> {
-    /// `None` when somebody else keeps it for so long.
-    fn take(directory: &'a OwnedFd, patience: Duration) -> io::Result<Option<Self>> {
-        let began = Instant::now();
-        loop {
-            match flock(directory, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Some(Self(directory))),
-                Err(Errno::WOULDBLOCK) if began.elapsed() < patience => thread::sleep(PAUSE),
-                Err(Errno::WOULDBLOCK) => return Ok(None),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-}
-
-impl Drop for Lock<'_> {
-    fn drop(&mut self) {
-        let _ = flock(self.0, FlockOperation::Unlock);
-    }
 }

@@ -6,8 +6,9 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat, unlinkat}
 
 use super::{
     Place,
-    socket::{Inhabitant, NAME, inhabitant, take_back},
+    socket::{NAME, take_back},
 };
+use crate::unix_socket::{Inhabitant, inhabitant};
 
 /// Entries that are looked at in one start: what is beyond it is for the next.
 const MOST: usize = 4096;
