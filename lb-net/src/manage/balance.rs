@@ -139,6 +139,12 @@ impl Shell {
         reply
     }
 
+    /// A session that begins with this group.
+    #[cfg(feature = "manage-http")]
+    pub(super) fn of_group(group: usize) -> Self {
+        Self { group }
+    }
+
     pub(super) fn carry_out(&mut self, command: &Command<'_>, fleet: &dyn Fleet) -> Said {
         match *command {
             Command::Quit | Command::Kill => Ok("".into()),

@@ -2,7 +2,8 @@
 //!
 //! A [`Shell`] is one control session in balance's language, over any [`Fleet`]; [`Managed`] makes one of a
 //! [`Balancer`](lb_core::Balancer). [`serve`] answers sessions on the [`ControlSocket`] of a [`Place`], and [`Client`]
-//! is the other end.
+//! is the other end. With the feature `manage-http`, `http` offers the same commands as a JSON API, and `metrics` are for
+//! Prometheus.
 //!
 //! # On the wire
 //! Lines of text, so that `socat - UNIX-CONNECT:/run/lb/80.0.0.0.0/control` is a shell too. The server greets with
@@ -16,6 +17,10 @@ mod client;
 mod command;
 mod fleet;
 mod frame;
+#[cfg(feature = "manage-http")]
+pub mod http;
+#[cfg(feature = "manage-http")]
+mod metrics;
 mod process;
 mod rendezvous;
 mod said;
@@ -25,6 +30,8 @@ mod socket;
 mod sweep;
 mod whole;
 
+#[cfg(feature = "manage-http")]
+pub use self::metrics::metrics;
 pub use self::{
     balance::{End, Reply, Shell},
     client::{Answer, Client, ConnectError},

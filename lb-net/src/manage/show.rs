@@ -1,5 +1,7 @@
 //! The fleet as text: balance's table, and JSON for machines.
 
+#[cfg(feature = "manage-http")]
+use std::net::IpAddr;
 use std::{collections::HashMap, fmt::Write as _, net::SocketAddr};
 
 use lb_core::{BackendId, BackendStats, Config, Health, SelectorKind, Status};
@@ -112,5 +114,30 @@ fn described(channel: &Channel, addresses: &HashMap<BackendId, SocketAddr>) -> V
         "last_resort": backend.last_resort,
         "to_backend_bytes": backend.to_backend_bytes,
         "to_client_bytes": backend.to_client_bytes,
+    })
+}
+
+/// Where a client would go, as JSON.
+#[cfg(feature = "manage-http")]
+pub(super) fn explained(client: IpAddr, fleet: &dyn Fleet) -> Value {
+    let explanation = fleet.explain(client);
+    let mut next: HashMap<usize, usize> = HashMap::new();
+    let (mut chosen, mut backends) = (Value::Null, Vec::new());
+    for backend in &explanation.backends {
+        let next = next.entry(backend.group).or_default();
+        let mut place = json!({ "group": backend.group, "channel": *next, "name": backend.name });
+        *next += 1;
+        if backend.reason == lb_core::Reason::Chosen {
+            chosen = place.clone();
+        }
+        place["reason"] = backend.reason.to_string().into();
+        backends.push(place);
+    }
+    json!({
+        "client": client.to_string(),
+        "chosen": chosen,
+        "no_channel": explanation.no_pick.map(|why| why.to_string()),
+        "last_resort": explanation.last_resort,
+        "channels": backends,
     })
 }

@@ -1,7 +1,7 @@
 //! The commands that are about the process as a whole.
 
 use super::{
-    Fleet, ServiceState,
+    Fleet, Process, ServiceState,
     command::Command,
     said::{Refusal, Said},
 };
@@ -12,6 +12,11 @@ pub(super) fn carry_out(command: &Command<'_>, fleet: &dyn Fleet) -> Said {
         let text = "there is no configuration behind this balancer: it has no services, nothing to reload or to dump";
         return Err(Refusal::Conflict(text.to_owned()));
     };
+    of_process(command, &*process)
+}
+
+/// The same, where there is one.
+pub(super) fn of_process(command: &Command<'_>, process: &dyn Process) -> Said {
     let lines = |outcome: Result<String, String>, none: &str| match outcome {
         Ok(text) if text.trim().is_empty() => Ok(none.into()),
         Ok(text) => Ok(text.into()),
