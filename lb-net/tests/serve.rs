@@ -168,3 +168,21 @@ fn a_stop_ends_idle_connections_and_answers_requests_that_have_begun() {
     assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("gamma"), "{answer}");
     drop(web);
 }
+
+#[test]
+fn who_waits_to_be_asked_for_a_body_is_asked() {
+    // Longer than the head may take: the order is under way by then.
+    let web = serving(Limits::default().with_head_timeout(SHORT).with_idle_timeout(SHORT));
+    let mut stream = web.connect();
+    let head = "POST /v1/pools/web/groups/0/channels/0/weight HTTP/1.1\r\nHost: localhost\r\nConnection: close";
+    let body = "Content-Type: application/json\r\nContent-Length: 12\r\nExpect: 100-continue";
+    stream.write_all(format!("{head}\r\n{body}\r\n\r\n").as_bytes()).unwrap();
+    let mut asked = [0; 25];
+    stream.read_exact(&mut asked).unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.set_read_timeout(Some(2 * SHORT)).unwrap();
+    assert!(stream.read(&mut [0]).is_err(), "it is waited for");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(b"{\"weight\":5}").unwrap();
+    assert!(rest(&mut stream).starts_with("HTTP/1.1 200 OK"));
+}

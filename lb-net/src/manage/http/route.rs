@@ -170,3 +170,38 @@ fn client(query: &str) -> Result<IpAddr, Answer> {
     };
     command::address(&value).map_err(Answer::bad)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn there_is_what_the_index_says_and_with_that_method_only() {
+        for (method, path, _) in ENDPOINTS {
+            let verbs: Vec<&str> = match path.rsplit_once("/{") {
+                Some((_, verbs)) if verbs.contains('|') => verbs.trim_end_matches('}').split('|').collect(),
+                _ => vec![""],
+            };
+            for verb in verbs {
+                let stem = path.rsplit_once("/{").map_or(path, |(stem, _)| stem);
+                let path = if verb.is_empty() { path.to_owned() } else { format!("{stem}/{verb}") };
+                let path = path.replace("{address}", "::1").replace(['{', '}'], "");
+                let uri: Uri = path.parse().unwrap();
+                for (other, allowed) in [(Method::GET, "GET"), (Method::POST, "POST")] {
+                    assert_eq!(find(&other, &uri).is_ok(), allowed == method, "{other} {path}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_panics(path in "(/(v1|pools|groups|channels|explain|monitor|%[0-9a-f]{0,2}|[a-z0-9{}é-]{0,4})){0,8}[?=a-z%:.]{0,12}") {
+            if let Ok(uri) = path.parse::<Uri>() {
+                let _ = (find(&Method::GET, &uri), find(&Method::POST, &uri));
+            }
+        }
+    }
+}
