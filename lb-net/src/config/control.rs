@@ -86,6 +86,18 @@ impl ControlHttp {
     pub fn token(&self) -> Option<&TokenSource> {
         self.token.as_ref()
     }
+
+    /// The token itself, if one is wanted. It may be in a file that only root can read.
+    ///
+    /// # Errors
+    /// As [`TokenFile::read`].
+    pub fn read_token(&self) -> Result<Option<ReadToken>, TokenFileError> {
+        match &self.token {
+            None => Ok(None),
+            Some(TokenSource::Written(token)) => Ok(Some(ReadToken { token: token.clone(), warning: None })),
+            Some(TokenSource::File(file)) => file.read().map(Some),
+        }
+    }
 }
 
 /// A file with a token in it, by its whole path.

@@ -3,7 +3,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, Weak},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Instant,
 };
 
@@ -23,6 +26,8 @@ pub(crate) struct Staged {
     pools: Mutex<Vec<Pool>>,
     pub(crate) services: Mutex<Vec<ServiceState>>,
     pub(crate) reload: Mutex<Result<String, String>>,
+    /// How many reloads have begun.
+    pub(crate) reloads: AtomicUsize,
     pub(crate) difference: Mutex<Result<String, String>>,
     pub(crate) dump: Mutex<String>,
     pub(crate) permanence: Mutex<Option<String>>,
@@ -51,6 +56,7 @@ impl Staged {
                 ServiceState::new("internal", "web", vec!["127.0.0.1:8088".to_owned()]),
                 ServiceState::new("www", "web", vec!["0.0.0.0:80".to_owned(), "[::1]:8443".to_owned()]),
             ]),
+            reloads: AtomicUsize::new(0),
             reload: Mutex::new(Ok("pool 'web': backend 'gamma' added\n".to_owned())),
             difference: Mutex::new(Ok("pool 'web': backend 'delta' would be added\n".to_owned())),
             dump: Mutex::new("[log]\nto = \"auto\"\n".to_owned()),
@@ -101,6 +107,7 @@ impl Process for Staged {
     }
 
     fn reload(&self) -> Result<String, String> {
+        self.reloads.fetch_add(1, SeqCst);
         self.reload.lock().unwrap().clone()
     }
 
