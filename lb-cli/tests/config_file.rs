@@ -6,37 +6,11 @@ mod support;
 use std::{
     fs,
     net::{SocketAddr, TcpListener, TcpStream},
-    process::Output,
     time::Duration,
 };
 
 use rustix::process::Signal;
-use support::{Backend, Daemon, Directory, Running, Session, ask, bare_command, fresh_address, run, wait_for};
-
-/// A directory with a configuration file, and with the control sockets of who serves it.
-struct File {
-    directory: Directory,
-    path: String,
-}
-
-impl File {
-    fn new(text: &str) -> Self {
-        let directory = Directory::new();
-        let (path, control) = (directory.join("lb.toml"), directory.join("control"));
-        fs::write(&path, format!("{text}\n[control]\ndirectory = \"{control}\"\n")).unwrap();
-        Self { directory, path }
-    }
-
-    fn run(&self) -> Running {
-        Running::start(&["run", "--config", &self.path])
-    }
-
-    /// `lb -c order` for the service that listens there.
-    fn order(&self, front: SocketAddr, order: &str) -> Output {
-        let (ip, port, control) = (front.ip().to_string(), front.port().to_string(), self.directory.join("control"));
-        run(&mut bare_command(&["--control-dir", &control, "-b", &ip, "-c", order, &port]))
-    }
-}
+use support::{Backend, Daemon, File, Session, ask, bare_command, fresh_address, run, wait_for};
 
 /// Two services over one pool.
 fn shared(pool: &str, one: SocketAddr, two: SocketAddr) -> String {

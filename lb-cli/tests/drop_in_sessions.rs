@@ -4,33 +4,14 @@
 mod support;
 
 use std::{
-    fs,
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     sync::mpsc,
     thread,
     time::Duration,
 };
 
-use support::{Backend, PATIENCE, Running, Session, ask, command, fresh_address, fresh_ip, wait_for};
-
-/// Seconds until the kernel asks the peer of this connection whether it is there; `None` when it never will.
-fn keepalive_in(local: SocketAddr, remote: SocketAddr) -> Option<u64> {
-    let hex = |address: SocketAddr| {
-        let SocketAddr::V4(v4) = address else { panic!("{address} is no IPv4 address") };
-        format!("{:08X}:{:04X}", u32::from_le_bytes(v4.ip().octets()), v4.port())
-    };
-    let (local, remote) = (hex(local), hex(remote));
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
-    let line = table.lines().find(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        words.get(1) == Some(&local.as_str()) && words.get(2) == Some(&remote.as_str())
-    });
-    let timer = line.unwrap_or_else(|| panic!("no connection {local} {remote}")).split_whitespace().nth(5).unwrap();
-    let (kind, ticks) = timer.split_once(':').unwrap();
-    // 2 is the keepalive timer, in hundredths of a second.
-    (kind == "02").then(|| u64::from_str_radix(ticks, 16).unwrap() / 100)
-}
+use support::{Backend, PATIENCE, Running, Session, ask, command, fresh_address, fresh_ip, keepalive_in, wait_for};
 
 /// The keepalive of both sides of a session: towards the client, towards the backend.
 fn keepalives(options: &[&str]) -> [Option<u64>; 2] {

@@ -55,7 +55,7 @@ impl Entry {
         Self { level, event, message: message.into(), fields: Vec::new(), is_answer: false }
     }
 
-    /// With a part of it on its own, for machines. Events about one `backend` are limited apart from others.
+    /// With a part of it on its own, for machines. Events about one `backend` or `address` are limited apart from others.
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.fields.push((name, value.into()));
         self
@@ -67,7 +67,8 @@ impl Entry {
     }
 
     fn subject(&self) -> &str {
-        self.fields.iter().find(|(name, _)| *name == "backend").and_then(|(_, value)| value.as_str()).unwrap_or("")
+        let is_subject = |name: &str| ["backend", "address"].contains(&name);
+        self.fields.iter().find(|(name, _)| is_subject(name)).and_then(|(_, value)| value.as_str()).unwrap_or("")
     }
 
     fn summary(more: &More) -> Self {

@@ -4,6 +4,7 @@
 
 mod control;
 mod daemon;
+mod file;
 
 use std::{
     io::{BufRead as _, BufReader, Read, Write as _},
@@ -27,6 +28,8 @@ use rustix::{
 pub(crate) use self::control::{Control, Directory, Row, banner};
 #[allow(unused_imports, reason = "no test file uses all of them")]
 pub(crate) use self::daemon::{Daemon, Notices};
+#[allow(unused_imports, reason = "no test file uses all of them")]
+pub(crate) use self::file::File;
 
 /// Where all listen, each on an address of its own.
 pub(crate) const PORT: u16 = 17_480;
@@ -353,4 +356,22 @@ pub(crate) fn ask_from(from: Ipv4Addr, to: SocketAddr) -> Option<String> {
 
 pub(crate) fn ask_times(times: usize, to: SocketAddr) -> Vec<String> {
     (0..times).map(|_| ask(to)).collect()
+}
+
+/// Seconds until the kernel asks the peer of this connection whether it is there; `None` when it never will.
+pub(crate) fn keepalive_in(local: SocketAddr, remote: SocketAddr) -> Option<u64> {
+    let hex = |address: SocketAddr| {
+        let SocketAddr::V4(v4) = address else { panic!("{address} is no IPv4 address") };
+        format!("{:08X}:{:04X}", u32::from_le_bytes(v4.ip().octets()), v4.port())
+    };
+    let (local, remote) = (hex(local), hex(remote));
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let line = table.lines().find(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.get(1) == Some(&local.as_str()) && words.get(2) == Some(&remote.as_str())
+    });
+    let timer = line.unwrap_or_else(|| panic!("no connection {local} {remote}")).split_whitespace().nth(5).unwrap();
+    let (kind, ticks) = timer.split_once(':').unwrap();
+    // 2 is the keepalive timer, in hundredths of a second.
+    (kind == "02").then(|| u64::from_str_radix(ticks, 16).unwrap() / 100)
 }
