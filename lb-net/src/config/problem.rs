@@ -57,6 +57,14 @@ pub struct Problems {
 /// More are not read anyway.
 const MOST: usize = 20;
 
+/// What is wrong with a part of a text, before the line is looked for: there may be as many as there are backends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) severity: Severity,
+    pub(super) span: Range<usize>,
+    pub(super) message: String,
+}
+
 /// Characters of a long line on either side of a word.
 const AROUND: usize = 60;
 
@@ -109,12 +117,13 @@ impl fmt::Display for Problem {
 }
 
 impl Problems {
-    pub(super) fn new(mut all: Vec<Problem>) -> Self {
-        all.sort_by_key(|problem| (problem.line, problem.column));
-        all.dedup();
-        let left_out = all.len().saturating_sub(MOST);
-        all.truncate(MOST);
-        Self { all, left_out }
+    /// The first of what was told of a text.
+    pub(super) fn new(text: &str, mut told: Vec<Told>) -> Self {
+        told.sort_by_key(|told| told.span.start);
+        told.dedup();
+        let left_out = told.len().saturating_sub(MOST);
+        let problem = |told: Told| Problem::new(told.severity, text, told.span, told.message);
+        Self { all: told.into_iter().take(MOST).map(problem).collect(), left_out }
     }
 
     /// Each of them.

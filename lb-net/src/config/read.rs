@@ -11,6 +11,7 @@ use super::{
     Control, ControlHttp, Directory, HttpAddress, Invalid, Log, LogFormat, LogTo, Model, Problem, Problems, Process,
     Service, Severity, Token, TokenFile, TokenSource, Warning, Workers,
     keys::{self, Key},
+    problem::Told,
     read_pool::pool,
     read_service::{service, sessions},
     value::{self, At, Wrong},
@@ -28,7 +29,7 @@ use crate::spelling::nearest;
 pub struct Loaded {
     /// What it says.
     pub model: Model,
-    /// What is legal and hardly meant, in order.
+    /// What is legal and hardly meant, in order, at most 20 of it.
     pub warnings: Vec<Problem>,
 }
 
@@ -38,7 +39,7 @@ pub struct Loaded {
 /// All that is wrong with it, up to 20 things.
 pub fn parse(text: &str) -> Result<Loaded, Problems> {
     let (root, errors) = DeTable::parse_recoverable(text);
-    let reader = Reader { text, problems: RefCell::default() };
+    let reader = Reader { text, told: RefCell::default() };
     for error in errors {
         reader.tell(Severity::Error, error.span().unwrap_or_default(), error.message().to_owned());
     }
@@ -47,7 +48,7 @@ pub fn parse(text: &str) -> Result<Loaded, Problems> {
     let model = file(&reader, root.get_ref());
     reader.checked()?;
     reader.warn(root.get_ref(), model.warnings());
-    let warnings = Problems::new(reader.problems.into_inner()).all().to_vec();
+    let warnings = Problems::new(text, reader.told.into_inner()).all().to_vec();
     Ok(Loaded { model, warnings })
 }
 
@@ -65,9 +66,10 @@ impl Loaded {
     #[must_use]
     pub fn with_system(mut self, text: &str) -> Self {
         let (root, _) = DeTable::parse_recoverable(text);
-        let reader = Reader { text, problems: RefCell::new(std::mem::take(&mut self.warnings)) };
+        let reader = Reader { text, told: RefCell::default() };
         reader.warn(root.get_ref(), self.model.system_warnings());
-        self.warnings = Problems::new(reader.problems.into_inner()).all().to_vec();
+        self.warnings.extend_from_slice(Problems::new(text, reader.told.into_inner()).all());
+        self.warnings.sort_by_key(|warning| (warning.line, warning.column));
         self
     }
 }
@@ -75,12 +77,12 @@ impl Loaded {
 /// The text, and what is wrong with it so far.
 pub(super) struct Reader<'t> {
     text: &'t str,
-    problems: RefCell<Vec<Problem>>,
+    told: RefCell<Vec<Told>>,
 }
 
 impl Reader<'_> {
     pub(super) fn tell(&self, severity: Severity, span: Range<usize>, message: String) {
-        self.problems.borrow_mut().push(Problem::new(severity, self.text, span, message));
+        self.told.borrow_mut().push(Told { severity, span, message });
     }
 
     pub(super) fn wrong(&self, name: Option<&str>, wrong: Wrong) {
@@ -111,11 +113,9 @@ impl Reader<'_> {
     }
 
     fn checked(&self) -> Result<(), Problems> {
-        let problems = self.problems.borrow();
-        if problems.iter().all(|problem| problem.severity == Severity::Warning) {
-            return Ok(());
-        }
-        Err(Problems::new(problems.iter().filter(|problem| problem.severity == Severity::Error).cloned().collect()))
+        let told = self.told.borrow();
+        let errors: Vec<Told> = told.iter().filter(|told| told.severity == Severity::Error).cloned().collect();
+        if errors.is_empty() { Ok(()) } else { Err(Problems::new(self.text, errors)) }
     }
 }
 
