@@ -62,6 +62,9 @@ pub(crate) fn load_with_warnings(path: &Path) -> Result<Loaded, Failure> {
     let loaded = load(path)?;
     let file = path.display().to_string();
     loaded.warnings.iter().for_each(|warning| say(&warning.in_file(&file)));
+    if loaded.more_warnings > 0 {
+        say(&format!("and {} more", loaded.more_warnings));
+    }
     Ok(loaded)
 }
 
@@ -76,11 +79,15 @@ pub(crate) fn check(path: &Path) -> Result<String, Failure> {
     let model = &loaded.model;
     let backends = model.pools().values().map(|pool| pool.config().backends().count()).sum();
     let (services, pools) = (plural(model.services().len(), "service"), plural(model.pools().len(), "pool"));
-    let warnings = match loaded.warnings.len() {
+    let warnings = match loaded.warnings.len() + loaded.more_warnings {
         0 => String::new(),
         count => format!("; {}", plural(count, "warning")),
     };
-    Ok(format!("{file}: good: {services}, {pools}, {}{warnings}\n", plural(backends, "backend")))
+    let sources = match model.sources().count() {
+        0 => String::new(),
+        count => format!(" and those of {}", plural(count, "source")),
+    };
+    Ok(format!("{file}: good: {services}, {pools}, {}{sources}{warnings}\n", plural(backends, "backend")))
 }
 
 /// Whether there is anything to serve, and it can be told of.

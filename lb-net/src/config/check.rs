@@ -1,5 +1,7 @@
 //! What is legal and hardly meant.
 
+use std::collections::{HashMap, HashSet};
+
 use lb_core::{GroupConfig, Status};
 
 use super::{HttpAddress, Initial, Listen, Model, Name, Pool, Probes, Service, Time, TokenSource};
@@ -53,15 +55,17 @@ impl Model {
             found.say(&["services"], "there is no service, so nobody is served: add [services.NAME]");
         }
         control(&mut found, self);
+        let used: HashSet<&Name> = self.services().values().map(Service::pool).collect();
         for (name, pool) in self.pools() {
-            if !self.services().is_empty() && !self.services().values().any(|service| service.pool() == name) {
+            if !self.services().is_empty() && !used.contains(name) {
                 found.say(&["pools", name.as_str()], format!("no service uses the pool '{name}'"));
             }
             self::pool(&mut found, name.as_str(), pool);
         }
+        let mut taken = Taken::default();
         for (name, service) in self.services() {
             self::service(&mut found, name.as_str(), service);
-            self.overlaps(&mut found, name, service);
+            taken.take(&mut found, name, service);
         }
         found.0
     }
@@ -82,19 +86,21 @@ impl Model {
         }
         found.0
     }
+}
 
-    fn overlaps(&self, found: &mut Found, name: &Name, service: &Service) {
+/// Who listens where so far, by port.
+#[derive(Default)]
+struct Taken<'a>(HashMap<u16, Vec<(&'a Name, &'a Listen)>>);
+
+impl<'a> Taken<'a> {
+    fn take(&mut self, found: &mut Found, name: &'a Name, service: &'a Service) {
         for (at, listen) in service.listen().iter().enumerate() {
-            let before = self
-                .services()
-                .iter()
-                .take_while(move |(other, _)| *other < name)
-                .flat_map(|(name, other)| other.listen().iter().map(move |place| (name, place)));
-            let own = service.listen()[..at].iter().map(|place| (name, place));
-            if let Some((other, place)) = before.chain(own).find(|(_, place)| place.overlaps(listen)) {
+            let others = self.0.entry(listen.port()).or_default();
+            if let Some((other, place)) = others.iter().find(|(_, place)| place.overlaps(listen)) {
                 let message = format!("service '{other}' listens on {place}, which is in the way of {listen}");
                 found.say(&["services", name.as_str(), "listen", &at.to_string()], message);
             }
+            others.push((name, listen));
         }
     }
 }

@@ -225,7 +225,8 @@ impl Pool {
 /// Whether a text is a backend's `host[:port]` and nothing else.
 pub(super) fn is_name(text: &str) -> bool {
     text.parse().is_ok_and(|read: BackendConfig| read.name == text)
-        && !text.contains(|letter: char| letter.is_whitespace() || letter.is_control())
+        && !text.contains(|letter: char| letter.is_whitespace() || letter.is_control() || letter == ',')
+        && !text.contains("://")
 }
 
 fn ejection(eject: &Eject) -> Result<(), PoolError> {

@@ -11,9 +11,11 @@ use super::{
     Control, ControlHttp, Directory, HttpAddress, Invalid, Log, LogFormat, LogTo, Model, Problem, Problems, Process,
     Service, Severity, Token, TokenFile, TokenSource, Warning, Workers,
     keys::{self, Key},
+    meant::{self, advice},
     problem::Told,
     read_pool::pool,
     read_service::{service, sessions},
+    syntax::plainly,
     value::{self, At, Wrong},
 };
 use crate::spelling::nearest;
@@ -31,6 +33,8 @@ pub struct Loaded {
     pub model: Model,
     /// What is legal and hardly meant, in order, at most 20 of it.
     pub warnings: Vec<Problem>,
+    /// How many more of that there is.
+    pub more_warnings: usize,
 }
 
 /// Reads a model from TOML. Nothing else is looked at: no name is looked up, no file opened.
@@ -40,16 +44,24 @@ pub struct Loaded {
 pub fn parse(text: &str) -> Result<Loaded, Problems> {
     let (root, errors) = DeTable::parse_recoverable(text);
     let reader = Reader { text, told: RefCell::default() };
-    for error in errors {
-        reader.tell(Severity::Error, error.span().unwrap_or_default(), error.message().to_owned());
+    let mut errors: Vec<_> = errors.iter().map(|error| (error.span().unwrap_or_default(), error.message())).collect();
+    errors.sort_by_key(|(span, _)| span.start);
+    let mut line = None;
+    for (span, complaint) in errors {
+        // What follows in the same line follows from it.
+        let begin = text.get(..span.start).and_then(|before| before.rfind('\n'));
+        if line.replace(begin) != Some(begin) {
+            reader.tell(Severity::Error, span.clone(), plainly(complaint, text, span));
+        }
     }
     // What follows a mistake in the language itself would be guesses.
     reader.checked()?;
     let model = file(&reader, root.get_ref());
     reader.checked()?;
     reader.warn(root.get_ref(), model.warnings());
-    let warnings = Problems::new(text, reader.told.into_inner()).all().to_vec();
-    Ok(Loaded { model, warnings })
+    let warnings = Problems::new(text, reader.told.into_inner());
+    let more_warnings = warnings.count() - warnings.all().len();
+    Ok(Loaded { model, warnings: warnings.all().to_vec(), more_warnings })
 }
 
 impl Loaded {
@@ -68,7 +80,9 @@ impl Loaded {
         let (root, _) = DeTable::parse_recoverable(text);
         let reader = Reader { text, told: RefCell::default() };
         reader.warn(root.get_ref(), self.model.system_warnings());
-        self.warnings.extend_from_slice(Problems::new(text, reader.told.into_inner()).all());
+        let more = Problems::new(text, reader.told.into_inner());
+        self.more_warnings += more.count() - more.all().len();
+        self.warnings.extend_from_slice(more.all());
         self.warnings.sort_by_key(|warning| (warning.line, warning.column));
         self
     }
@@ -94,6 +108,13 @@ impl Reader<'_> {
         for warning in warnings {
             let (span, word) = (locate(root, &warning.path), warning.word.as_deref());
             self.tell(Severity::Warning, self.narrow(span, word), warning.message);
+        }
+    }
+
+    /// Tells of a word that can be a backend and was hardly meant to be this one.
+    pub(super) fn doubt(&self, value: At<'_, '_>, word: &str) {
+        if let Some(why) = meant::strange_backend(word) {
+            self.tell(Severity::Warning, self.narrow(value.span(), Some(word)), why);
         }
     }
 
@@ -192,19 +213,6 @@ impl<'a, 't> Section<'a, 't> {
     }
 }
 
-/// What to write in place of a key that is none.
-fn advice(key: &str, known: &[Key]) -> String {
-    let names = || known.iter().map(|key| key.name);
-    let part = |name: &&str| key.len() > 3 && (name.contains(key) || key.contains(*name) && name.len() > 3);
-    match nearest(key, names()).or_else(|| names().find(part)) {
-        Some(near) => format!("did you mean '{near}'?"),
-        None => match keys::home(key) {
-            Some(home) => format!("it belongs in {home}"),
-            None => format!("expected one of {}", names().collect::<Vec<_>>().join(", ")),
-        },
-    }
-}
-
 fn file(reader: &Reader<'_>, root: &DeTable<'_>) -> Model {
     let file = Section::new(reader, 0..0, root, keys::FILE);
     let defaults = file.section("defaults", keys::SESSIONS, "[defaults]");
@@ -235,6 +243,13 @@ fn joined(reader: &Reader<'_>, root: &DeTable<'_>, pools: &[&str], made: Result<
     if let Err(error) = made {
         let span = locate(root, &error.path);
         let mut message = error.message;
+        let is_misspelt = |key: &Spanned<std::borrow::Cow<'_, str>>| {
+            key.get_ref() != "pools" && nearest(key.get_ref(), ["pools"]).is_some()
+        };
+        if pools.is_empty() && root.keys().any(is_misspelt) {
+            // That has been told of.
+            return;
+        }
         if error.path.last().is_some_and(|key| key == "pool") && message.starts_with("there is no pool") {
             let word = reader.text.get(span.clone()).unwrap_or_default().trim_matches(['"', '\'']);
             let near = nearest(word, pools.iter().copied()).map(|near| format!("did you mean '{near}'?"));

@@ -11,6 +11,7 @@ use toml::de::DeValue;
 use super::{
     Initial, Pool, Probes, Severity, Time,
     keys::{self, SELECTORS, STATUSES},
+    meant,
     pool::is_name,
     read::Section,
     value::{self, At, Wrong},
@@ -32,7 +33,9 @@ pub(super) fn pool(section: &Section<'_, '_>) -> Option<Pool> {
     config.slow_start = slow_start.map(Time::get).unwrap_or_default();
     let autodisable = section.get("autodisable", |value| value::choice(value, &["off", "until enabled"]));
     config.autodisable = autodisable == Some("until enabled");
-    config.ejection = section.section("ejection", keys::EJECTION, "[pools.NAME.ejection]").map(|own| ejection(&own));
+    config.ejection = section
+        .section("ejection", keys::EJECTION, "[pools.NAME.ejection], or ejection = {}")
+        .map(|own| ejection(&own));
     let probes = section.section("probes", keys::PROBES, "[pools.NAME.probes]").and_then(|own| probes(&own));
     let port = section.get("port", |value| value::number(value, 1, 65535)).and_then(NonZeroU16::new);
     let pool = Pool::new(config, probes, port).and_then(|pool| {
@@ -67,10 +70,14 @@ type Group = (GroupConfig, Vec<Source>);
 fn groups(section: &Section<'_, '_>, usual: Usual) -> Vec<Group> {
     let groups = match section.raw("groups").map(|value| (value, value.get_ref())) {
         Some((value, DeValue::String(text))) => line(section, value, text, usual),
-        Some((_, DeValue::Array(list))) => list.iter().map(|value| group(section, value, usual)).collect(),
-        Some((value, _)) => {
-            let message = "expected groups in balance's words, such as \"alpha::256 ! beta\", or [[pools.NAME.groups]]";
-            section.reader.wrong(Some("groups"), Wrong::at(value, message));
+        Some((_, DeValue::Array(list))) if list.iter().all(|value| value.get_ref().is_table()) => {
+            list.iter().map(|value| group(section, value, usual)).collect()
+        }
+        Some((value, other)) => {
+            let more = if other.is_table() { "; there may be several, so it has two brackets" } else { "" };
+            let message = "expected groups in balance's words, such as \"alpha::256 ! beta\", or tables: \
+                           [[pools.NAME.groups]] with backends = [\"alpha:80\", \"beta:80\"]";
+            section.reader.wrong(Some("groups"), Wrong::at(value, format!("{message}{more}")));
             Vec::new()
         }
         None => Vec::new(),
@@ -85,6 +92,13 @@ fn groups(section: &Section<'_, '_>, usual: Usual) -> Vec<Group> {
 
 /// Groups in balance's words.
 fn line(section: &Section<'_, '_>, value: At<'_, '_>, text: &str, usual: Usual) -> Vec<Group> {
+    if let Some((word, why)) = text.split_whitespace().find_map(|word| Some((word, meant::no_backend(word)?))) {
+        section.reader.wrong(Some("groups"), Wrong::at(value, why).with_word(word));
+        return Vec::new();
+    }
+    for word in text.split_whitespace() {
+        section.reader.doubt(value, word);
+    }
     let words = match text.parse::<Config>() {
         Ok(config) => config.groups,
         Err(error) => {
@@ -175,6 +189,8 @@ fn backend(section: &Section<'_, '_>, value: At<'_, '_>) -> Option<BackendConfig
     let read = match value.get_ref() {
         DeValue::Table(table) => return told(&Section::new(reader, value.span(), table, keys::BACKEND)),
         _ => value::text(value, "a backend, such as \"alpha:80\" or { name = \"alpha:80\" },").and_then(|text| {
+            meant::no_backend(text).map_or(Ok(()), |why| Err(Wrong::at(value, why)))?;
+            reader.doubt(value, text);
             let read = text.parse::<BackendConfig>().map_err(|error| misspelt(value, &error))?;
             if is_name(&read.name) { Ok(read) } else { Err(Wrong::at(value, format!("'{text}' is not host[:port]"))) }
         }),
@@ -185,7 +201,10 @@ fn backend(section: &Section<'_, '_>, value: At<'_, '_>) -> Option<BackendConfig
 fn told(own: &Section<'_, '_>) -> Option<BackendConfig> {
     let name = own.get("name", |value| {
         let text = value::text(value, "host[:port]")?;
-        if is_name(text) { Ok(text) } else { Err(Wrong::at(value, format!("'{text}' is not host[:port]"))) }
+        meant::no_backend(text).map_or(Ok(()), |why| Err(Wrong::at(value, why)))?;
+        own.reader.doubt(value, text);
+        let message = || format!("'{text}' is not host[:port]: limit and weight have keys of their own");
+        if is_name(text) { Ok(text) } else { Err(Wrong::at(value, message())) }
     });
     own.require("name", "name = \"host:port\"");
     let limit = own.get("limit", |value| match value.get_ref().as_str() {
@@ -274,14 +293,14 @@ fn check(own: &Section<'_, '_>) -> Option<String> {
     });
     let command = own
         .get("command", |value| probe_word(value, "", format!("command={}", escape(value::text(value, "a command")?))));
-    let connect = own.get("connect", value::flag).filter(|on| *on).map(|_| "connect".to_owned());
+    let connect = own.get("connect", value::flag);
+    let is_refused = connect == Some(false);
+    let connect = connect.filter(|on| *on).map(|_| "connect".to_owned());
     let present = ["connect", "http", "command"].into_iter().filter(|key| own.raw(key).is_some()).count();
     let kinds = "one of connect = true, http = \"/path\" and command = \"...\"";
     match present {
         0 => own.wrong(format!("this check checks nothing: add {kinds}")),
-        1 if connect.is_none() && own.raw("connect").is_some() => {
-            own.wrong("connect = false checks nothing: leave the check out")
-        }
+        1 if is_refused => own.wrong("connect = false checks nothing: leave the check out"),
         1 => {}
         _ => own.wrong(format!("this is several checks: give each its own {{ }}, with {kinds}")),
     }
@@ -291,9 +310,9 @@ fn check(own: &Section<'_, '_>) -> Option<String> {
     words.extend(own.get("timeout", |value| {
         probe_word(value, &before, format!("timeout={}", value::time(value)?.get().as_secs_f64()))
     }));
-    for key in ["expect", "status"] {
+    for (key, what) in [("expect", "text"), ("status", "statuses, such as \"200\" or \"200,300-399\",")] {
         words.extend(
-            own.get(key, |value| probe_word(value, &before, format!("{key}={}", escape(value::text(value, "text")?)))),
+            own.get(key, |value| probe_word(value, &before, format!("{key}={}", escape(value::text(value, what)?)))),
         );
     }
     words.extend(own.get("pass", |value| {

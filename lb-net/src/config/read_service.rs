@@ -55,7 +55,10 @@ pub(super) fn service(section: &Section<'_, '_>, defaults: &Sessions) -> Option<
 fn keepalive(value: At<'_, '_>) -> Result<Option<Keepalive>, Wrong> {
     match value::text(value, "idle seconds, seconds between probes and their number, such as \"60,10,3\",")? {
         "system" => Ok(None),
-        _ => value::parsed(value, "").map(Some),
+        _ => {
+            let or_none = |wrong: Wrong| Wrong { message: format!("{}, or \"system\"", wrong.message), ..wrong };
+            value::parsed(value, "").map(Some).map_err(or_none)
+        }
     }
 }
 

@@ -28,6 +28,9 @@ pub enum TimeError {
     /// It has no unit, or is something else.
     #[error("'{0}' is no time: a number and its unit, such as {1}")]
     Form(String, String),
+    /// A capital M: who wrote it meant minutes, and would get months.
+    #[error("'{0}' is no time: minutes are {1}")]
+    Months(String, String),
     /// No time at all.
     #[error("'{0}' is not above zero")]
     Zero(String),
@@ -61,11 +64,16 @@ impl FromStr for Time {
 
     fn from_str(text: &str) -> Result<Self, TimeError> {
         let form = || {
-            let number = text.trim().parse::<u32>().map_or_else(|_| "30s or 250ms".to_owned(), |n| format!("{n}s"));
+            let number = text.trim().parse::<u32>().ok().filter(|number| *number > 0);
+            let number = number.map_or_else(|| "30s or 250ms".to_owned(), |number| format!("{number}s"));
             TimeError::Form(text.to_owned(), number)
         };
         // It takes "0" for a time.
         let digits = text.trim().bytes().all(|byte| byte.is_ascii_digit());
+        // Its months, though nearly everybody means minutes.
+        if text.contains('M') {
+            return Err(TimeError::Months(text.to_owned(), text.replace('M', "m")));
+        }
         let duration = humantime::parse_duration(text.trim()).ok().filter(|_| !digits).ok_or_else(form)?;
         Self::new(duration).ok_or_else(|| match duration.is_zero() {
             true => TimeError::Zero(text.to_owned()),
@@ -93,7 +101,7 @@ mod tests {
         {
             assert_eq!(text.parse::<Time>().unwrap().get().as_millis(), millis, "{text}");
         }
-        for text in ["", "0", "5", "s", "-1s", "1 parsec", "99999999999999999999s", "0ms", "101years"] {
+        for text in ["", "0", "5", "s", "-1s", "1 parsec", "99999999999999999999s", "0ms", "101years", "5M"] {
             assert!(text.parse::<Time>().is_err(), "{text}");
         }
     }

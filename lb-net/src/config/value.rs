@@ -143,7 +143,9 @@ pub(super) fn choice<'k>(value: At<'_, '_>, words: &[&'k str]) -> Result<&'k str
         [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
         _ => quoted.concat(),
     };
-    let near = given.and_then(|word| nearest(word, words.iter().copied()));
+    let lower = given.map(str::to_lowercase).unwrap_or_default();
+    let part = |word: &&&str| lower.len() > 3 && (word.contains(&lower) || lower.contains(**word));
+    let near = nearest(&lower, words.iter().copied()).or_else(|| words.iter().find(part).copied());
     let near = near.map(|word| format!(": did you mean \"{word}\"?")).unwrap_or_default();
     let wrong = expected(all, value);
     Err(Wrong { message: wrong.message + &near, ..wrong })

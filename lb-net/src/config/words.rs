@@ -90,8 +90,12 @@ impl Listen {
         let meets = |one: IpAddr, other: IpAddr| {
             everywhere(one) || one == other || (one.is_unspecified() && one.is_ipv4() == other.is_ipv4())
         };
+        // Before anything is parsed: there may be many.
+        if self.port != other.port {
+            return false;
+        }
         let clash = ip(self).zip(ip(other)).is_some_and(|(one, two)| meets(one, two) || meets(two, one));
-        self.port == other.port && (self.host == other.host || clash)
+        self.host == other.host || clash
     }
 }
 
