@@ -144,9 +144,9 @@ fn a_check_may_take_its_time_and_no_longer() {
         &["{ connect = true, timeout = \"50ms\" }", "{ connect = true }"].map(|check| pool(silent.address, check, "")),
     );
     is(&lb, 0, DOWN);
-    let patient = lb.health(1, 0);
     // As long as a connect may take, if nothing else is said: 5 s.
-    assert!(patient == "unknown" || began.elapsed() > Duration::from_secs(5), "{patient}");
+    assert_eq!(lb.health(1, 0), "unknown");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
 /// How often that address was connected to, and the times between.
