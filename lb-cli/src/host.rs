@@ -132,6 +132,11 @@ impl Attendant for Host {
                 (log, entry.with("address", address.to_string()).with("cut", *cut))
             }
             News::Uncontrolled { service: name, .. } => service(name, Level::Warning, "uncontrolled"),
+            News::TokenExposed(_) => (self.log.clone(), Entry::new(Level::Warning, "token-exposed", news.to_string())),
+            News::ControlListening(address) => {
+                let entry = Entry::new(Level::Notice, "control-ready", news.to_string());
+                (self.log.clone(), entry.with("address", address.to_string()))
+            }
             News::Reloaded(reloaded) => return self.tell_of_reload(*reloaded),
             News::ControlFailed(_) => (self.log.clone(), Entry::new(Level::Error, "control-failed", news.to_string())),
             _ => (self.log.clone(), Entry::new(Level::Notice, "news", news.to_string())),

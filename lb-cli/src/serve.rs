@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use lb_net::{
     config::{Model, Service, Time},
     instance::{Ended, Instance, PrepareError},
-    manage::{ControlSocket, Process as _},
+    manage::Process as _,
 };
 use tokio::runtime::{self, Runtime};
 
@@ -76,7 +76,9 @@ impl Serving {
     fn begin(&self, instance: &Instance, model: &Model) -> Result<(), Failure> {
         let prepared = instance.prepare(model).map_err(|error| failure(&error, &self.host.origin))?;
         if let Some(user) = &self.user {
-            prepared.control_sockets().try_for_each(|socket| hand_over(socket, user))?;
+            let (uid, gid) = user.ids();
+            let failed = |error| Failure::chain(Status::System, &error).about("cannot hand over the control socket");
+            prepared.hand_over(uid, gid).map_err(failed)?;
             user.assume()?;
         }
         prepared.commit();
@@ -124,13 +126,6 @@ pub(crate) fn longest_grace(model: &Model) -> Duration {
 
 pub(crate) fn single_threaded() -> io::Result<Runtime> {
     runtime::Builder::new_current_thread().enable_all().build()
-}
-
-/// Gives a control socket to the user that `lb` becomes.
-fn hand_over(socket: &ControlSocket, user: &Identity) -> Result<(), Failure> {
-    let (user, group) = user.ids();
-    let handed_over = socket.hand_over(user, group);
-    handed_over.map_err(|error| Failure::chain(Status::System, &error).about("cannot hand over the control socket"))
 }
 
 /// Why a model cannot be served, and what can be done about it. Where there may be several services, which one it is.

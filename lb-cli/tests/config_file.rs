@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use support::{Backend, Daemon, File, Session, ask, bare_command, fresh_address, run, wait_for};
+use support::{Backend, Daemon, File, Running, Session, ask, bare_command, fresh_address, run, wait_for};
 
 /// Two services over one pool.
 fn shared(pool: &str, one: SocketAddr, two: SocketAddr) -> String {

@@ -167,7 +167,6 @@ fn without_a_running_lb_that_tells_the_remedy_is_named() {
 }
 
 #[test]
-#[ignore = "needs dump loaded"]
 fn a_file_is_compared_with_what_an_lb_has_loaded_and_not_with_what_was_ordered_of_it() {
     let (files, front, alpha) = (Files::new(), fresh_address(), Backend::start("alpha"));
     let text = files.text(front, &alpha.word());

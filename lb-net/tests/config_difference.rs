@@ -138,6 +138,7 @@ fn what_a_running_process_cannot_take_over_is_marked() {
         ("control.directory = \"/x y\"", "control: directory unset -> /x y", true),
         ("log.to = \"syslog\"", "log: to auto -> syslog", true),
         ("log.format = \"json\"", "log: format human -> json", true),
+        ("log.dump = true", "log: dump false -> true", true),
         ("log.trace = true", "log: trace false -> true", false),
         ("defaults.race = \"off\"", "defaults: race 250ms -> off", false),
     ];
@@ -147,6 +148,15 @@ fn what_a_running_process_cannot_take_over_is_marked() {
         let mark = if needs_restart { restart } else { "" };
         assert_eq!(all, [(format!("~ {expected}{mark}"), needs_restart)]);
     }
+}
+
+#[test]
+fn a_token_is_a_secret() {
+    let with = |token: &str| model(&format!("control.http = \"127.0.0.1:9480\"\ncontrol.token = \"{token}\""));
+    let text = with("first-secret").difference(&with("second-secret")).to_string();
+    assert_eq!(text, "~ control: token is another one (takes effect at the next start)\n");
+    assert!(!Model::default().difference(&with("first-secret")).to_string().contains("secret\""));
+    assert!(!with("first-secret").difference(&Model::default()).to_string().contains("first"));
 }
 
 #[test]

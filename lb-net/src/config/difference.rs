@@ -138,7 +138,7 @@ fn is_read_at_the_start(section: &str, key: &str) -> bool {
     match section {
         "control" => true,
         "process" => ["user", "workers"].contains(&key),
-        "log" => ["to", "format"].contains(&key),
+        "log" => ["dump", "format", "to"].contains(&key),
         _ => false,
     }
 }

@@ -71,6 +71,10 @@ fn compare(lines: &mut Vec<String>, path: &str, key: &str, sides: [Option<&DeVal
         }
         [None, Some(DeValue::Table(new))] => lines.push(format!("+ {path}: {}", assignments(&values(new)))),
         [Some(DeValue::Table(_)), None] => lines.push(format!("- {path}")),
+        // It is a secret, and this goes to logs.
+        [old, new] if key == "token" && old.map(written) != new.map(written) => {
+            lines.push(format!("{path} is another one"));
+        }
         [old, new] if old.map(written) != new.map(written) => {
             lines.extend(changed(path, key, [old.map(text), new.map(text)]));
         }

@@ -1,6 +1,6 @@
 //! Who hears what happens in an instance, and says what it cannot know.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{error::Error, fmt, net::SocketAddr, sync::Arc};
 
 use crate::{
     config::{Listen, Model, Name, Service},
@@ -8,6 +8,7 @@ use crate::{
     manage::{Place, PlaceError},
     probe::Finding,
     resolve::Refreshed,
+    serve::HttpAddress,
     tcp::Observer,
 };
 
@@ -121,8 +122,12 @@ pub enum News<'a> {
     },
     /// A reload was asked for: what has changed, a line for each, or why nothing has.
     Reloaded(Result<&'a str, &'a str>),
-    /// A control socket can no longer be served.
-    ControlFailed(&'a std::io::Error),
+    /// Control is offered over HTTP.
+    ControlListening(&'a HttpAddress),
+    /// Others may read the token that protects control; the text says what closes it.
+    TokenExposed(&'a str),
+    /// A control socket, or control over HTTP, can no longer be served.
+    ControlFailed(&'a (dyn Error + 'static)),
 }
 
 impl fmt::Display for News<'_> {
@@ -148,6 +153,8 @@ impl fmt::Display for News<'_> {
             }
             Self::Reloaded(Ok(changes)) => write!(f, "reloaded: {}", changes.trim_end()),
             Self::Reloaded(Err(why)) => write!(f, "not reloaded, everything stays as it is: {}", why.trim_end()),
+            Self::ControlListening(address) => write!(f, "controlled over HTTP at {address}"),
+            Self::TokenExposed(warning) => f.write_str(warning),
             Self::ControlFailed(error) => write!(f, "cannot be controlled: {error}"),
         }
     }

@@ -3,11 +3,12 @@
 use std::io;
 
 use crate::{
-    config::{Listen, Name},
+    config::{Listen, Name, TokenFileError},
     discover::DiscoverError,
     listener::BindError,
     manage::PlaceError,
     resolve::ResolveError,
+    serve::ListenError,
 };
 
 /// Why a model cannot be applied.
@@ -60,6 +61,12 @@ pub enum PrepareError {
         /// Why.
         source: PlaceError,
     },
+    /// Control cannot be offered over HTTP.
+    #[error("control.http")]
+    Http(#[source] ListenError),
+    /// The token that protects control is not to be had.
+    #[error("control.token_file")]
+    Token(#[source] TokenFileError),
     /// The system refuses `client_keepalive`.
     #[error("service '{service}': client_keepalive")]
     Keepalive {

@@ -6,6 +6,7 @@
 //!
 //! What it does not know itself it has from its [`Attendant`], which hears of everything that happens, too.
 
+mod api;
 mod attendant;
 mod desk;
 mod door;
@@ -24,7 +25,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+};
 
 pub use self::{
     attendant::{Attendant, News},
@@ -89,6 +93,8 @@ struct State {
     desks: BTreeMap<PathBuf, Desk>,
     /// What sources have said last.
     found: Found,
+    /// What ends control over HTTP.
+    api: Option<watch::Sender<bool>>,
     refresh: Option<Refresh>,
     /// Of the first model: where control sockets are takes a new start to change.
     control: Option<Control>,
@@ -162,6 +168,7 @@ impl Instance {
         state.stopping = true;
         state.refresh = None;
         state.desks.values().for_each(Desk::stop);
+        state.api = None;
         std::mem::take(&mut state.doors).into_values().for_each(Door::close);
         self.workers.stop();
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     net::IpAddr,
     path::PathBuf,
     sync::Arc,
@@ -11,6 +12,7 @@ use std::{
 
 use super::{
     Backends, Instance, Refresh, State, Task,
+    api::OpenApi,
     attendant::News,
     desk::Desk,
     door::{Door, Opened},
@@ -36,6 +38,7 @@ pub struct Prepared<'a> {
     pools: Vec<Wanted>,
     doors: BTreeMap<Listen, Opened>,
     sockets: BTreeMap<PathBuf, ControlSocket>,
+    api: Option<OpenApi>,
     control: Control,
 }
 
@@ -57,7 +60,10 @@ impl<'a> Prepared<'a> {
             opened.keep_alive(service.sessions().client_keepalive).map_err(refused)?;
             doors.insert(listen.clone(), opened);
         }
-        Ok(Self { instance, _alone: alone, model: model.clone(), found, pools, doors, sockets, control })
+        // How it is controlled is settled at the start.
+        let is_first = now.control.is_none();
+        let api = control.http.as_ref().filter(|_| is_first).map(OpenApi::open).transpose()?;
+        Ok(Self { instance, _alone: alone, model: model.clone(), found, pools, doors, sockets, api, control })
     }
 
     /// The model that holds until then.
@@ -66,9 +72,13 @@ impl<'a> Prepared<'a> {
         self.instance.state().model.clone()
     }
 
-    /// The control sockets that are new: to be handed over before rights are given up.
-    pub fn control_sockets(&self) -> impl Iterator<Item = &ControlSocket> {
-        self.sockets.values()
+    /// Gives the control sockets that are new to another user, before this process becomes that one.
+    ///
+    /// # Errors
+    /// What `chown` said: only root may.
+    pub fn hand_over(&self, uid: u32, gid: u32) -> io::Result<()> {
+        self.sockets.values().try_for_each(|socket| socket.hand_over(uid, gid))?;
+        self.api.as_ref().map_or(Ok(()), |api| api.hand_over(uid, gid))
     }
 
     /// Makes the change, at once.
@@ -90,6 +100,9 @@ impl<'a> Prepared<'a> {
         let all = state.pools.iter().map(|(name, pool)| (name.clone(), pool.into()));
         let services = state.model.services().iter().map(|(name, service)| shown(name, service, &state.doors));
         self.instance.view.store(Arc::new(View::new(services.collect(), all.collect())));
+        if let Some((api, instance)) = self.api.zip(self.instance.home.upgrade()) {
+            state.api = Some(api.serve(instance, &self.instance.runtime, &self.instance.attendant));
+        }
         // There may be others to ask for.
         self.instance.refresh();
     }
