@@ -104,7 +104,10 @@ share its turns, limits and counts. A smallest one:
 lb --print-config prints any other command line of lb as such a file.
 
 Nothing is started when the file is wrong: lb check says the same and starts nothing in any case.
-HUP asks for the addresses of host names again; the file is read at the start only.
+HUP and the control command 'reload' load the file again and apply what is new in it: connections,
+counts, health and turns of everything else go on, and a wrong file changes nothing and says why.
+lb diff shows beforehand what would change. The user, the workers, [control] and where the log goes
+are settled at the start. Node files and names are watched all the time.
 
 -i and -c know a service by where it listens, as ever: lb -c show 80, or lb -b 127.0.0.1 -c show 80
 for listen = \"127.0.0.1:80\"; an IPv6 address without its brackets. What is ordered there is ordered of
@@ -115,7 +118,8 @@ Exit status: 0 stopped as asked, or serving in the background, 64 usage or the f
 
 pub(super) const CHECK: &str = "\
 It says where each mistake stands, what was expected, and the nearest key that there is; then, as
-warnings, what is legal and hardly meant. It asks for no name and opens no port.
+warnings, what is legal and hardly meant. It asks for no name and opens no port; node files are
+read.
 
 Exit status: 0 fine, with or without warnings, 64 usage or the file, 71 it cannot be read.";
 
