@@ -28,6 +28,8 @@ use crate::{
 /// A place before anybody serves it: clients that come wait in its queue.
 pub(super) struct Opened {
     listeners: Vec<TcpListener>,
+    /// The same sockets once more.
+    handles: Vec<TcpListener>,
     pub(super) address: SocketAddr,
 }
 
@@ -35,7 +37,7 @@ pub(super) struct Opened {
 pub(super) struct Door {
     pub(super) service: Name,
     pub(super) address: SocketAddr,
-    /// The same sockets once more, for their options.
+    /// The sockets that the workers have, for their options.
     listeners: Vec<TcpListener>,
     proxies: watch::Sender<TcpProxy<Endpoint>>,
     stop: watch::Sender<bool>,
@@ -87,7 +89,8 @@ impl Opened {
         let unknown =
             |source| bound(BindError { address: SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), source });
         let address = listeners[0].local_addr().map_err(unknown)?;
-        Ok(Self { listeners, address })
+        let handles = listeners.iter().map(TcpListener::try_clone).collect::<io::Result<_>>().map_err(unknown)?;
+        Ok(Self { listeners, handles, address })
     }
 
     /// What is accepted from now on is asked in this rhythm whether it is there.
@@ -102,8 +105,7 @@ impl Opened {
         proxy: TcpProxy<Endpoint>,
         workers: &Workers,
         attendant: &Arc<dyn Attendant>,
-    ) -> io::Result<Door> {
-        let listeners: Vec<_> = self.listeners.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
+    ) -> Door {
         let closing = Arc::new(Closing {
             service: service.clone(),
             address: self.address,
@@ -114,7 +116,7 @@ impl Opened {
         let door = Door {
             service: service.clone(),
             address: self.address,
-            listeners,
+            listeners: self.handles,
             proxies: watch::Sender::new(proxy),
             stop: watch::Sender::new(false),
             closing,
@@ -125,7 +127,7 @@ impl Opened {
             stopped: door.stop.subscribe(),
             closing: Arc::clone(&door.closing),
         }));
-        Ok(door)
+        door
     }
 }
 

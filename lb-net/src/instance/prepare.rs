@@ -137,7 +137,7 @@ impl<'a> Prepared<'a> {
                     door
                 }
                 (None, Some(opened)) => {
-                    let Ok(door) = opened.serve(name, proxy, &instance.workers, &instance.attendant) else { continue };
+                    let door = opened.serve(name, proxy, &instance.workers, &instance.attendant);
                     tell_of(instance, name, &door, pool);
                     door
                 }

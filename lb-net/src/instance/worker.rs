@@ -95,6 +95,8 @@ impl Workers {
             () = self.alive.closed() => {}
             // An error is the end of the sender, which is here.
             _ = failed.wait_for(|failed| *failed) => {
+                // Told once: who asks again wants to know of the end.
+                self.failed.send_replace(false);
                 return Ended { cut: 0, failure: Some(io::Error::other("a listener cannot be used any more")) };
             }
         }
