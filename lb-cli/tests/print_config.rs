@@ -216,11 +216,12 @@ fn groups_and_backends_that_are_made_later_are_the_same() {
     let [alpha, beta] = words(&all);
     for options in [&[][..], &["-H"], &["--select", "hash"], &["-H", "--select", "least-loaded"]] {
         let seen = same(options, &[&alpha, &beta, "%"], |served| {
-            let orders = ["create 127.0.0.1 9", "group 1; create 127.0.0.2 9; create 127.0.0.3 9; enable 1; hash"];
             // But for how long an order lasts: only a file can be loaded again.
             let lasting = |line: &&str| !line.starts_with("a reload keeps this");
-            let said = orders.map(|order| served.control.must(order).lines().filter(lasting).collect::<String>());
-            (said, served.control.must("show"), served.control.must("group 0; rr; show"))
+            let must =
+                |order: &str| served.control.must(order).split('\n').filter(lasting).collect::<Vec<_>>().join("\n");
+            let orders = ["create 127.0.0.1 9", "group 1; create 127.0.0.2 9; create 127.0.0.3 9; enable 1; hash"];
+            (orders.map(must), must("show"), must("group 0; rr; show"))
         });
         assert!(seen.1.lines().count() == 6, "{}", seen.1);
     }
