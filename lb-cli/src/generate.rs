@@ -43,6 +43,9 @@ fn write_manual(man: &Man, text: &mut Vec<u8>) -> io::Result<()> {
     man.render_options_section(text)?;
     let mut rest = Roff::new();
     list(&mut rest, "CHECKS", &args::CHECKS);
+    for (title, text) in [("LB RUN", args::RUN), ("LB CHECK", args::CHECK), ("LB DIFF", args::DIFF)] {
+        as_it_is(&mut rest, title, text);
+    }
     list(&mut rest, "EXAMPLES", &args::EXAMPLES);
     list(&mut rest, "EXIT STATUS", &args::STATUSES);
     list(&mut rest, "SIGNALS", &args::SIGNALS);
@@ -60,6 +63,15 @@ fn usage() -> Roff {
         section.control("br", []);
     }
     section
+}
+
+/// Lines that are broken already.
+fn as_it_is(page: &mut Roff, title: &str, text: &str) {
+    page.control("SH", [title]).control("nf", []);
+    for line in text.lines() {
+        page.text([roman(line)]);
+    }
+    page.control("fi", []);
 }
 
 fn list(page: &mut Roff, title: &str, items: &[(&str, &str)]) {

@@ -75,7 +75,7 @@ pub(crate) const STATUSES: [(&str, &str); 7] = [
 /// What it listens to.
 pub(crate) const SIGNALS: [(&str, &str); 2] = [
     ("TERM, INT, QUIT", "accept nobody else, let sessions go on for --grace, end; a second one ends lb at once"),
-    ("HUP", "ask for the addresses of host names again, and change nothing else"),
+    ("HUP", "ask for the addresses of host names again; lb run also loads its file and applies what is new in it"),
 ];
 
 /// What it leaves on or reads from the file system.
@@ -93,7 +93,7 @@ pub(crate) const ENVIRONMENT: [(&str, &str); 3] = [
     ("XDG_RUNTIME_DIR", "the runtime directory of a user that is not root"),
 ];
 
-pub(super) const RUN: &str = "\
+pub(crate) const RUN: &str = "\
 The file names pools of backends and the services that clients come to; services that share a pool
 share its turns, limits and counts. A smallest one:
   [pools.web]
@@ -116,14 +116,14 @@ the pool, and so of all services that share it. 'kill' stops all services.
 Exit status: 0 stopped as asked, or serving in the background, 64 usage or the file, 65 a backend,
 71 the system.";
 
-pub(super) const CHECK: &str = "\
+pub(crate) const CHECK: &str = "\
 It says where each mistake stands, what was expected, and the nearest key that there is; then, as
 warnings, what is legal and hardly meant. It asks for no name and opens no port; node files are
 read.
 
 Exit status: 0 fine, with or without warnings, 64 usage or the file, 71 it cannot be read.";
 
-pub(super) const DIFF: &str = "\
+pub(crate) const DIFF: &str = "\
 Each line is one change: + comes, - goes, ~ becomes another. What a running process cannot take over
 is marked; everything else takes effect at a reload. Nothing is changed, and a file that is wrong is
 told as by lb check.

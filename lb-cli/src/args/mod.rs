@@ -17,7 +17,7 @@ use lb_net::{
 
 pub(crate) use self::{
     file::{Check, Diff, Run, Schema},
-    help::{CHECKS, ENVIRONMENT, EXAMPLES, FILES, SIGNALS, STATUSES, SYNOPSIS, WORDS},
+    help::{CHECK, CHECKS, DIFF, ENVIRONMENT, EXAMPLES, FILES, RUN, SIGNALS, STATUSES, SYNOPSIS, WORDS},
     read::parse,
     values::{Page, Race},
 };
