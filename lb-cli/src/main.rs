@@ -22,6 +22,7 @@ mod run;
 mod run_file;
 mod serve;
 mod signals;
+mod summary;
 mod target;
 mod tell;
 mod user;

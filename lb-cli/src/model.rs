@@ -15,7 +15,6 @@ use crate::{
     failure::{Failure, Status},
     listen::Place,
     log::Format,
-    plan::selector,
 };
 
 /// What the pool and the service are called.
@@ -55,7 +54,7 @@ fn pool(args: &Balance, understood: &Understood<'_>) -> Result<Pool, Failure> {
     let probes = understood.monitor.map(|spec| Probes::new(spec.clone(), Initial::Up));
     let pool = Pool::new(understood.config.clone(), probes, None);
     let pool = pool.map_err(|error| Failure::chain(Status::Backend, &error))?;
-    Ok(pool.with_new_groups(selector(args), args.hash_failover))
+    Ok(pool.with_new_groups(args.selector(), args.hash_failover))
 }
 
 /// As `-b` says it, or else by the address that this comes to: with `-6` a name may stand for another one.

@@ -104,7 +104,7 @@ fn configuration(args: &Balance, monitor: Option<&MonitorSpec>) -> Result<Config
     })?;
     for group in &mut config.groups {
         let hashes = matches!(group.selector, SelectorKind::Hash { .. });
-        group.selector = if hashes { SelectorKind::Hash { spill: args.hash_failover } } else { selector(args) };
+        group.selector = if hashes { SelectorKind::Hash { spill: args.hash_failover } } else { args.selector() };
     }
     if let Some(spec) = monitor {
         config = config.with_probes(spec.policy());
@@ -117,14 +117,6 @@ fn configuration(args: &Balance, monitor: Option<&MonitorSpec>) -> Result<Config
         None if args.autodisable => config.with_autodisable(),
         None => config,
     })
-}
-
-/// Who chooses in groups without `%`, also in those that are made while it runs.
-pub(crate) fn selector(args: &Balance) -> SelectorKind {
-    match args.select {
-        SelectorKind::Hash { .. } => SelectorKind::Hash { spill: args.hash_failover },
-        other => other,
-    }
 }
 
 /// With the remedy for an IPv6 address that was taken for a host with port, limit and weight.

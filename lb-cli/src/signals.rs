@@ -15,7 +15,7 @@ use crate::{
     host::Host,
     log::{Entry, Level},
     notify::Notifier,
-    serve::{longest_grace, summary},
+    summary::{longest_grace, summary},
 };
 
 /// How it came to an end.

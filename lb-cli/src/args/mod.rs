@@ -199,6 +199,14 @@ pub(crate) struct Demo {
 }
 
 impl Balance {
+    /// Who chooses in groups without `%`, also in those that are made while it runs.
+    pub(crate) fn selector(&self) -> SelectorKind {
+        match self.select {
+            SelectorKind::Hash { .. } => SelectorKind::Hash { spill: self.hash_failover },
+            other => other,
+        }
+    }
+
     /// Whether it goes to the background. What writes to the terminal does not.
     pub(crate) fn is_daemon(&self) -> bool {
         !(self.foreground || self.trace || self.dump)

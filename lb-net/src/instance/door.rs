@@ -3,17 +3,15 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::Arc,
 };
 
 use rustix::net::sockopt;
 use tokio::sync::watch;
 
 use super::{
-    attendant::{Attendant, News},
+    attendant::Attendant,
+    closing::Closing,
     failure::PrepareError,
     worker::{Share, Workers},
 };
@@ -35,39 +33,12 @@ pub(super) struct Opened {
 
 /// A place that is served. Its listeners stay open for as long as some model has the place, whatever else changes.
 pub(super) struct Door {
-    pub(super) service: Name,
     pub(super) address: SocketAddr,
     /// The sockets that the workers have, for their options.
     listeners: Vec<TcpListener>,
     proxies: watch::Sender<TcpProxy<Endpoint>>,
     stop: watch::Sender<bool>,
     closing: Arc<Closing>,
-}
-
-/// Counts what the workers have to say of a place's end.
-pub(super) struct Closing {
-    service: Name,
-    address: SocketAddr,
-    cut: AtomicUsize,
-    /// Told when nothing of the place is left; not when everything ends.
-    attendant: Arc<dyn Attendant>,
-    silent: std::sync::atomic::AtomicBool,
-}
-
-impl Closing {
-    pub(super) fn add(&self, cut: usize) {
-        self.cut.fetch_add(cut, Relaxed);
-    }
-}
-
-/// With the last worker that serves it.
-impl Drop for Closing {
-    fn drop(&mut self) {
-        if !self.silent.load(Relaxed) {
-            let cut = self.cut.load(Relaxed);
-            self.attendant.tell(&News::Closed { service: &self.service, address: self.address, cut });
-        }
-    }
 }
 
 impl Opened {
@@ -106,20 +77,12 @@ impl Opened {
         workers: &Workers,
         attendant: &Arc<dyn Attendant>,
     ) -> Door {
-        let closing = Arc::new(Closing {
-            service: service.clone(),
-            address: self.address,
-            cut: AtomicUsize::new(0),
-            attendant: Arc::clone(attendant),
-            silent: true.into(),
-        });
         let door = Door {
-            service: service.clone(),
             address: self.address,
             listeners: self.handles,
             proxies: watch::Sender::new(proxy),
             stop: watch::Sender::new(false),
-            closing,
+            closing: Closing::new(service, self.address, attendant),
         };
         workers.serve(self.listeners.into_iter().map(|listener| Share {
             proxies: door.proxies.subscribe(),
@@ -134,7 +97,7 @@ impl Opened {
 impl Door {
     /// From the next client on.
     pub(super) fn serve_with(&mut self, service: &Name, proxy: TcpProxy<Endpoint>, keepalive: Option<Keepalive>) {
-        self.service.clone_from(service);
+        self.closing.belongs_to(service);
         // What was accepted by an earlier rhythm keeps it. That the system refuses is for the start to find out.
         let keepalive = keepalive.unwrap_or_else(Keepalive::of_the_system);
         let _ = self.listeners.iter().try_for_each(|listener| keepalive.set(listener));
@@ -158,9 +121,8 @@ impl Door {
     }
 
     /// The same, while the instance goes on: that is told, and the end of its last session too.
-    pub(super) fn close_for_good(self, attendant: &dyn Attendant) {
-        attendant.tell(&News::Closing { service: &self.service, address: self.address });
-        self.closing.silent.store(false, Relaxed);
+    pub(super) fn close_for_good(self) {
+        self.closing.begin();
         self.close();
     }
 }

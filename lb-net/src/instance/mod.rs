@@ -8,6 +8,7 @@
 
 mod api;
 mod attendant;
+mod closing;
 mod desk;
 mod door;
 mod failure;

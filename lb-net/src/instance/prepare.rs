@@ -158,7 +158,7 @@ impl<'a> Prepared<'a> {
             wanted_desks.extend(desk.map(|desk| (place, desk)));
             open.insert(listen.clone(), door);
         }
-        before.into_values().for_each(|door| door.close_for_good(&*instance.attendant));
+        before.into_values().for_each(Door::close_for_good);
         // Those that are left end with being dropped.
         *desks = wanted_desks;
     }

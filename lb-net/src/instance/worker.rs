@@ -13,7 +13,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::door::Closing;
+use super::closing::Closing;
 use crate::{TcpProxy, resolve::Endpoint};
 
 /// How it came to an end.
