@@ -1,17 +1,13 @@
 //! Keys of the log, of control and of the process.
 
-use std::{
-    fs,
-    os::unix::net::UnixDatagram,
-    process::{Command, Stdio},
-};
+use std::{fs, os::unix::net::UnixDatagram};
 
 use serde_json::Value;
 
 use crate::{
     Tested,
     place::{Lb, Place},
-    support::{Daemon, Directory, File, PATIENCE, Running, ask, run, wait_for},
+    support::{Daemon, Directory, File, PATIENCE, ask, run, wait_for},
 };
 
 pub(crate) const TESTED: &[Tested] = &[
@@ -31,21 +27,6 @@ fn text(top: &str, place: &Place, backends: &str) -> (std::net::SocketAddr, Stri
     (front, format!("{top}\n[pools.web]\ngroups = \"{backends}\"\n{service}"))
 }
 
-/// What runs a file with something of its own mounted, which only root may do, and not everywhere.
-fn in_its_own_file_system(prepare: &str, path: &str, file: &File) -> Option<Running> {
-    let script = format!("{prepare} && exec \"$@\"");
-    let unshare = |program: &[&str]| {
-        let mut unshare = Command::new("unshare");
-        unshare.args(["--mount", "sh", "-c", &script, path]).args(program).stdin(Stdio::null()).stdout(Stdio::null());
-        unshare
-    };
-    if !unshare(&["true"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
-        println!("skipped: no file system of one's own here");
-        return None;
-    }
-    Some(Running::spawn(&mut unshare(&[env!("CARGO_BIN_EXE_lb"), "run", "--config", &file.path])))
-}
-
 #[test]
 fn events_go_to_stderr_or_to_the_systems_log() {
     let (place, directory) = (Place::new(), Directory::new());
@@ -55,7 +36,7 @@ fn events_go_to_stderr_or_to_the_systems_log() {
     let (front, syslog) = text("log.to = \"syslog\"", &place, "127.0.0.1:1");
     let file = File::new(&syslog);
     let prepare = "mount -t tmpfs none /dev && ln -s \"$0\" /dev/log";
-    let Some(lb) = in_its_own_file_system(prepare, &path, &file) else { return };
+    let Some(lb) = file.run_in_its_own_file_system(prepare, &path) else { return };
     let mut line = [0; 512];
     let length = socket.recv(&mut line).unwrap();
     let line = String::from_utf8_lossy(&line[..length]).into_owned();
@@ -65,7 +46,7 @@ fn events_go_to_stderr_or_to_the_systems_log() {
     assert!(!lines.iter().any(|line| line.contains("stopping")), "stderr is left once it serves: {lines:?}");
     let (front, usual) = text("", &place, "127.0.0.1:1");
     let file = File::new(&usual);
-    let lb = in_its_own_file_system(prepare, &path, &file).unwrap();
+    let lb = file.run_in_its_own_file_system(prepare, &path).unwrap();
     lb.line_with(&format!("listening on {front}"));
     lb.signal(rustix::process::Signal::TERM);
     lb.line_with("stopping");
@@ -171,7 +152,7 @@ fn names_are_asked_for_again() {
         let (front, text) = text(&format!("process.resolve_every = \"{every}\""), &place, &backends);
         let file = File::new(&text);
         let prepare = "mount --bind \"$0\" /etc/hosts";
-        let Some(lb) = in_its_own_file_system(prepare, &hosts, &file) else { return };
+        let Some(lb) = file.run_in_its_own_file_system(prepare, &hosts) else { return };
         lb.line_with("listening on");
         assert_eq!(ask(front), "alpha");
         fs::write(&hosts, format!("{} moving.test\n", beta.address.ip())).unwrap();

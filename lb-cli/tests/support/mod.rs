@@ -5,6 +5,7 @@
 mod control;
 mod daemon;
 mod file;
+mod http;
 
 use std::{
     io::{BufRead as _, BufReader, Read, Write as _},
@@ -30,6 +31,8 @@ pub(crate) use self::control::{Control, Directory, Row, banner};
 pub(crate) use self::daemon::{Daemon, Notices};
 #[allow(unused_imports, reason = "no test file uses all of them")]
 pub(crate) use self::file::File;
+#[allow(unused_imports, reason = "no test file uses all of them")]
+pub(crate) use self::http::Http;
 
 /// Where all listen, each on an address of its own.
 pub(crate) const PORT: u16 = 17_480;
@@ -171,12 +174,19 @@ impl Running {
 
     /// The next line that contains this.
     pub(crate) fn line_with(&self, text: &str) -> String {
+        self.lines_to(text).pop().unwrap()
+    }
+
+    /// The next lines up to one that contains this.
+    pub(crate) fn lines_to(&self, text: &str) -> Vec<String> {
         let mut seen = Vec::new();
         loop {
             match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(text) => return line,
                 Ok(line) => seen.push(line),
                 Err(error) => panic!("no line with '{text}' ({error}), but {seen:#?}"),
+            }
+            if seen.last().is_some_and(|line| line.contains(text)) {
+                return seen;
             }
         }
     }
