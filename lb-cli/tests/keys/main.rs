@@ -20,8 +20,15 @@ use support::{bare_command, run};
 /// A key, by its path from the top of the file, and its test.
 type Tested = (&'static str, fn());
 
-/// Keys whose test is in another file of this directory, and which file that is.
-const ELSEWHERE: &[(&str, &str)] = &[];
+/// Keys whose test is in another file beside this directory, and which file that is.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("control.http", "http_control.rs"),
+    ("control.token", "http_control.rs"),
+    ("control.token_file", "http_control.rs"),
+    ("log.dump", "payload_dump.rs"),
+    ("pools.NAME.groups.nodes", "sources.rs"),
+    ("pools.NAME.groups.dns", "sources.rs"),
+];
 
 /// All keys below this part of a schema. NAME stands for names of one's own.
 fn keys(schema: &Value, path: &str, all: &mut BTreeSet<String>) {

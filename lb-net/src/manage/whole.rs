@@ -1,10 +1,15 @@
 //! The commands that are about the process as a whole.
 
 use super::{
-    Fleet, Process, ServiceState,
+    Fleet, ServiceState,
     command::Command,
     said::{Refusal, Said},
 };
+
+/// What a reload comes to that has found nothing new.
+pub(super) const UNCHANGED: &str = "reloaded, nothing has changed";
+/// What there is to say of a difference when there is none.
+pub(super) const NOTHING_NEW: &str = "a reload would change nothing";
 
 /// Carries out one of them. They are not balance's, and nothing is said of permanence: they are about the file.
 pub(super) fn carry_out(command: &Command<'_>, fleet: &dyn Fleet) -> Said {
@@ -12,19 +17,14 @@ pub(super) fn carry_out(command: &Command<'_>, fleet: &dyn Fleet) -> Said {
         let text = "there is no configuration behind this balancer: it has no services, nothing to reload or to dump";
         return Err(Refusal::Conflict(text.to_owned()));
     };
-    of_process(command, &*process)
-}
-
-/// The same, where there is one.
-pub(super) fn of_process(command: &Command<'_>, process: &dyn Process) -> Said {
     let lines = |outcome: Result<String, String>, none: &str| match outcome {
         Ok(text) if text.trim().is_empty() => Ok(none.into()),
         Ok(text) => Ok(text.into()),
         Err(why) => Err(Refusal::Conflict(why)),
     };
     match command {
-        Command::Reload => lines(process.reload(), "reloaded, nothing has changed"),
-        Command::Difference => lines(process.difference(), "a reload would change nothing"),
+        Command::Reload => lines(process.reload(), UNCHANGED),
+        Command::Difference => lines(process.difference(), NOTHING_NEW),
         Command::Dump => Ok(process.dump().into()),
         Command::DumpLoaded => Ok(process.loaded().into()),
         _ => Ok(table(&process.services()).into()),

@@ -11,7 +11,10 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, fstat, mkdir, open, statat, unlinkat},
+    fs::{
+        AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, fchown, fstat, mkdir, open, openat, statat,
+        unlinkat,
+    },
     io::Errno,
 };
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -117,15 +120,17 @@ impl Listener {
         }
     }
 
-    /// Gives a unix socket to another user, before privileges are dropped. Where its directory remains another's, it is
-    /// not removed at the end, and replaced at the next start. A TCP port is as it was.
+    /// Gives a unix socket to another user, before privileges are dropped, and its directory where that was made for it:
+    /// it can then be reached, and removed at the end. Where the directory remains another's the socket stays at the end,
+    /// and is replaced at the next start. A TCP port is as it was.
     ///
     /// # Errors
     /// What `chown` said: only root may.
     pub fn hand_over(&self, uid: u32, gid: u32) -> io::Result<()> {
-        let Kind::Unix(socket) = &self.0 else { return Ok(()) };
-        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-        Ok(chownat(&socket.directory, &socket.name[..], uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+        match &self.0 {
+            Kind::Tcp(_) => Ok(()),
+            Kind::Unix(socket) => socket.hand_over(Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))),
+        }
     }
 }
 
@@ -136,6 +141,8 @@ pub(super) struct UnixSocket {
     path: PathBuf,
     /// Open, so that it is reached without the right to enter what is above it.
     directory: OwnedFd,
+    /// Whether the directory was made for it.
+    is_housed: bool,
     name: Vec<u8>,
     /// A socket that somebody else has put there is not ours to remove.
     identity: (u64, u64),
@@ -145,7 +152,7 @@ impl UnixSocket {
     fn bind(path: &Path, failed: impl Fn(io::Error) -> ListenError) -> Result<Self, ListenError> {
         let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
-        let directory = open_directory(above).map_err(|error| failed(error.into()))?;
+        let (directory, is_housed) = open_directory(above).map_err(|error| failed(error.into()))?;
         let mode = fstat(&directory).map_err(|error| failed(error.into()))?.st_mode & 0o7777;
         // Where the sticky bit is set nobody can replace what is another's.
         if mode & 0o022 != 0 && mode & 0o1000 == 0 {
@@ -157,7 +164,23 @@ impl UnixSocket {
             make_room(path, &directory, &name, &failed)?;
             listen(path, &directory, &name).map_err(failed)?
         };
-        Ok(Self { listener, path: path.to_owned(), directory, name, identity })
+        Ok(Self { listener, path: path.to_owned(), directory, is_housed, name, identity })
+    }
+
+    /// Whoever may write in the directory, from an earlier start say, gets nothing but the socket: what is at its name is
+    /// held before it is looked at.
+    fn hand_over(&self, uid: Option<Uid>, gid: Option<Gid>) -> io::Result<()> {
+        let found =
+            openat(&self.directory, &self.name[..], OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let is_ours = fstat(&found).map(|found| (found.st_dev, found.st_ino) == self.identity)?;
+        if !is_ours {
+            return Err(io::Error::other(format!("{}: somebody has put something else there", self.path.display())));
+        }
+        chownat(&found, "", uid, gid, AtFlags::EMPTY_PATH)?;
+        if self.is_housed {
+            fchown(&self.directory, uid, gid)?;
+        }
+        Ok(())
     }
 
     /// A second handle of the listening socket, non-blocking.
@@ -176,12 +199,14 @@ impl Drop for UnixSocket {
     }
 }
 
-fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
-    match mkdir(path, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => {}
+/// Opens a directory, which is made when there is none; whether it was.
+fn open_directory(path: &Path) -> rustix::io::Result<(OwnedFd, bool)> {
+    let is_new = match mkdir(path, Mode::RWXU) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
         Err(error) => return Err(error),
-    }
-    open(path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    };
+    Ok((open(path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?, is_new))
 }
 
 /// Removes a socket at which nobody listens.

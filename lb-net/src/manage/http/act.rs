@@ -48,8 +48,8 @@ fn answer(route: &Route, fields: &Fields, process: &dyn Process, token: Option<&
         }
         Route::Dump => Ok(Answer::text("application/toml", without_token(&process.dump(), token))),
         Route::Loaded => Ok(Answer::text("application/toml", without_token(&process.loaded(), token))),
-        Route::Difference => told(&Command::Difference, process, token),
-        Route::Reload => told(&Command::Reload, process, token),
+        Route::Difference => told(process.difference(), whole::NOTHING_NEW, token),
+        Route::Reload => told(process.reload(), whole::UNCHANGED, token),
         Route::Monitor { pool: name, enabled } => {
             let order = if *enabled { Monitor::Enable } else { Monitor::Disable };
             let fleet = pool(name, process)?;
@@ -193,15 +193,12 @@ fn said(said: Said, process: &dyn Process) -> Result<Answer, Answer> {
     Ok(Answer::json(&Value::Object(value)))
 }
 
-/// What has changed, or would: all in one, and line by line.
-fn told(command: &Command<'_>, process: &dyn Process, token: Option<&Token>) -> Result<Answer, Answer> {
-    let outcome = whole::of_process(command, process);
-    let done = outcome.map_err(|why| match why {
-        Refusal::Conflict(text) => Answer::refused(StatusCode::CONFLICT, untold(text.trim_end(), token)),
-        other => refusal(other),
-    })?;
-    let text = untold(done.text.trim_end(), token);
-    Ok(Answer::json(&json!({ "ok": true, "text": text, "lines": text.lines().collect::<Vec<_>>() })))
+/// What has changed, or would: all in one, and line by line. Where that is nothing there is a sentence, and no line.
+fn told(outcome: Result<String, String>, none: &str, token: Option<&Token>) -> Result<Answer, Answer> {
+    let changes = outcome.map_err(|why| Answer::refused(StatusCode::CONFLICT, untold(why.trim_end(), token)))?;
+    let changes = untold(changes.trim(), token);
+    let text = if changes.is_empty() { none } else { &changes };
+    Ok(Answer::json(&json!({ "ok": true, "text": text, "lines": changes.lines().collect::<Vec<_>>() })))
 }
 
 fn refusal(refusal: Refusal) -> Answer {
