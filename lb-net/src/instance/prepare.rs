@@ -96,15 +96,17 @@ impl<'a> Prepared<'a> {
         state.pools.retain(|name, _| named.contains(name));
         self.follow_names(&mut state.refresh);
         state.model = self.model;
-        state.control = Some(self.control);
+        let is_first = state.control.replace(self.control).is_none();
         let all = state.pools.iter().map(|(name, pool)| (name.clone(), pool.into()));
         let services = state.model.services().iter().map(|(name, service)| shown(name, service, &state.doors));
         self.instance.view.store(Arc::new(View::new(services.collect(), all.collect())));
         if let Some((api, instance)) = self.api.zip(self.instance.home.upgrade()) {
             state.api = Some(api.serve(instance, &self.instance.runtime, &self.instance.attendant));
         }
-        // There may be others to ask for.
-        self.instance.refresh();
+        // There may be others to ask for. At the start all have just been.
+        if !is_first {
+            self.instance.refresh();
+        }
     }
 
     /// Before services that use them. Those that nobody wants any more are still there.
