@@ -60,7 +60,9 @@ type Backends = lb_core::Balancer<Endpoint>;
 ///     }
 /// }
 /// # let directory = std::env::temp_dir().join(format!("lb-doctest-instance-{}", std::process::id()));
-/// # let text = format!("control.directory = {directory:?}\npools.web.groups = '127.0.0.1:9'\n[services.www]\nlisten = '127.0.0.1:48080'\npool = 'web'");
+/// # let [_, _, high, low] = std::process::id().to_be_bytes();
+/// # let place = format!("127.99.{high}.{low}:17480");
+/// # let text = format!("control.directory = {directory:?}\npools.web.groups = '127.0.0.1:9'\n[services.www]\nlisten = '{place}'\npool = 'web'");
 /// let model = config::parse(&text)?.model;
 /// let instance = Instance::new(1, tokio::runtime::Handle::current(), Arc::new(Quiet))?;
 /// instance.apply(&model)?;
