@@ -11,7 +11,7 @@ use rustix::{
     io::Errno,
     net::{AddressFamily, SocketType, bind, socket, sockopt},
 };
-use tokio::{runtime::Handle, sync::watch, time::sleep};
+use tokio::{net::UnixListener, runtime::Handle, sync::watch, time::sleep};
 
 use super::attendant::{Attendant, News};
 use crate::{
@@ -19,16 +19,19 @@ use crate::{
     resolve::Endpoint,
 };
 
-/// How long who has killed this instance waits at most until its port is closed.
-const CLOSE: Duration = Duration::from_millis(2500);
+/// How long workers have to close a port: who has killed this instance waits no longer for it, nor who listens there anew.
+pub(super) const CLOSE: Duration = Duration::from_millis(2500);
 
 /// Between two looks whether the port is closed.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
-/// A control socket that is served until it is stopped or dropped.
+/// A control socket that is served until this is dropped: the socket goes with it, at once, so that the place is free for
+/// who wants it next. Who has killed the instance learns when its port is closed.
 pub(super) struct Desk {
     shared: Arc<Shared>,
-    stop: watch::Sender<bool>,
+    // Before those who serve it: while they listen, others know whose it is.
+    _socket: ControlSocket,
+    _serving: watch::Sender<()>,
 }
 
 struct Shared {
@@ -37,41 +40,37 @@ struct Shared {
 }
 
 impl Desk {
+    /// None, when the system cannot watch the socket. That it cannot be controlled is no reason to serve no clients.
     pub(super) fn serve(
         socket: ControlSocket,
         fleet: Arc<Managed<Endpoint>>,
         address: SocketAddr,
         runtime: &Handle,
         attendant: &Arc<dyn Attendant>,
-    ) -> Self {
+    ) -> Option<Self> {
+        let listener = {
+            let _inside = runtime.enter();
+            socket.listener().and_then(UnixListener::from_std)
+        };
+        let listener = listener.map_err(|error| attendant.tell(&News::ControlFailed(&error))).ok()?;
         let shared = Arc::new(Shared { fleet: ArcSwap::from(fleet), address: Mutex::new(address) });
-        let stop = watch::Sender::new(false);
-        let (behind, mut stopped, attendant) = (Arc::clone(&shared), stop.subscribe(), Arc::clone(attendant));
-        let current = Arc::clone(&shared);
+        let serving = watch::Sender::new(());
+        let (behind, current, mut served) = (Arc::clone(&shared), Arc::clone(&shared), serving.subscribe());
         let fleet = move || -> Arc<dyn Fleet> { current.fleet.load_full() };
         runtime.spawn(async move {
             let stopping = async {
-                // An error is the end of the sender: a stop as well.
-                let _ = stopped.wait_for(|stopped| *stopped).await;
+                // Nothing is sent: it is the end of the sender.
+                let _ = served.changed().await;
             };
-            let served = manage::serve(socket, fleet, Settings::default(), stopping, closed(&behind));
-            // That it cannot be controlled is no reason to serve clients no longer.
-            if let Err(error) = served.await {
-                attendant.tell(&News::ControlFailed(&error));
-            }
+            manage::serve_at(listener, fleet, Settings::default(), stopping, closed(&behind)).await;
         });
-        Self { shared, stop }
+        Some(Self { shared, _socket: socket, _serving: serving })
     }
 
     /// Commands from the next on are about this pool.
     pub(super) fn follow(&self, fleet: Arc<Managed<Endpoint>>, address: SocketAddr) {
         self.shared.fleet.store(fleet);
         *self.shared.address.lock().unwrap_or_else(PoisonError::into_inner) = address;
-    }
-
-    /// The socket goes at once. Who has killed the instance learns when its port is closed.
-    pub(super) fn stop(&self) {
-        self.stop.send_replace(true);
     }
 }
 

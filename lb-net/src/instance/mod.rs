@@ -23,6 +23,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
@@ -94,6 +95,8 @@ struct State {
     pools: BTreeMap<Name, RunningPool>,
     doors: BTreeMap<Listen, Door>,
     desks: BTreeMap<PathBuf, Desk>,
+    /// What was closed a moment ago, and when.
+    closed: Vec<(Listen, Instant)>,
     /// What sources have said last.
     found: Found,
     /// What ends control over HTTP.
@@ -155,8 +158,7 @@ impl Instance {
     /// # Errors
     /// What has failed.
     pub fn prepare(&self, model: &Model) -> Result<Prepared<'_>, PrepareError> {
-        let alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        Prepared::new(self, alone, model)
+        Prepared::new(self, self.alone(), model)
     }
 
     /// Asks for the addresses of all names again, at once.
@@ -170,9 +172,12 @@ impl Instance {
         let mut state = self.state();
         state.stopping = true;
         state.refresh = None;
-        state.desks.values().for_each(Desk::stop);
         state.api = None;
-        std::mem::take(&mut state.doors).into_values().for_each(Door::close);
+        let (desks, doors) = (std::mem::take(&mut state.desks), std::mem::take(&mut state.doors));
+        // To remove a socket may take a moment.
+        drop(state);
+        drop(desks);
+        doors.into_values().for_each(Door::close);
         self.workers.stop();
     }
 
@@ -187,6 +192,11 @@ impl Instance {
         let directory = control.directory.as_ref().map(|directory| Path::new(directory.as_str()));
         let usual = || Place::new(directory, listen.port(), listen.host());
         self.attendant.control_place(listen).map_or_else(usual, Ok)
+    }
+
+    /// The right to change something, as soon as nobody else has it.
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -7,14 +7,15 @@ use std::{
     path::PathBuf,
     sync::Arc,
     sync::MutexGuard,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{
     Backends, Instance, Refresh, State, Task,
     api::OpenApi,
     attendant::News,
-    desk::Desk,
+    desk::{CLOSE, Desk, LOOK_AGAIN},
     door::{Door, Opened},
     failure::PrepareError,
     pool::{RunningPool, Wanted},
@@ -55,7 +56,7 @@ impl<'a> Prepared<'a> {
         // All of them before the first client, and control before its port, because it knows who has it.
         for (name, service, listen) in places(model).filter(|(_, _, listen)| !now.places.contains(*listen)) {
             sockets.extend(socket(instance, &now, &control, name, listen)?);
-            let opened = Opened::open(name, listen, instance.workers.count(), instance.share(model, listen))?;
+            let opened = instance.open(name, listen, instance.share(model, listen))?;
             let refused = |source| PrepareError::Keepalive { service: name.clone(), source };
             opened.keep_alive(service.sessions().client_keepalive).map_err(refused)?;
             doors.insert(listen.clone(), opened);
@@ -83,6 +84,8 @@ impl<'a> Prepared<'a> {
 
     /// Makes the change, at once.
     pub fn commit(mut self) {
+        // Until nobody waits for the state any more: to remove a socket may take a moment.
+        let _gone;
         let state = &mut *self.instance.state();
         if state.stopping {
             return;
@@ -92,7 +95,7 @@ impl<'a> Prepared<'a> {
         self.found.take_over(&state.found);
         state.found = self.found.clone();
         let named = self.change_pools(&mut state.pools);
-        self.change_doors(state);
+        _gone = self.change_doors(state);
         state.pools.retain(|name, _| named.contains(name));
         self.follow_names(&mut state.refresh);
         state.model = self.model;
@@ -124,9 +127,10 @@ impl<'a> Prepared<'a> {
         named
     }
 
-    fn change_doors(&mut self, state: &mut State) {
+    /// The control sockets that nobody wants any more are still there.
+    fn change_doors(&mut self, state: &mut State) -> BTreeMap<PathBuf, Desk> {
         let Self { instance, model, doors, sockets, control, .. } = self;
-        let State { pools, doors: open, desks, .. } = state;
+        let State { pools, doors: open, desks, closed, .. } = state;
         let mut before = std::mem::take(open);
         let mut wanted_desks = BTreeMap::new();
         for (name, service, listen) in places(model) {
@@ -153,16 +157,19 @@ impl<'a> Prepared<'a> {
                 }
                 (None, Some(socket)) => {
                     let fleet = Arc::clone(&pool.fleet);
-                    Some(Desk::serve(socket, fleet, door.address, &instance.runtime, &instance.attendant))
+                    Desk::serve(socket, fleet, door.address, &instance.runtime, &instance.attendant)
                 }
                 (None, None) => None,
             };
             wanted_desks.extend(desk.map(|desk| (place, desk)));
             open.insert(listen.clone(), door);
         }
-        before.into_values().for_each(Door::close_for_good);
-        // Those that are left end with being dropped.
-        *desks = wanted_desks;
+        closed.retain(|(_, when)| when.elapsed() < CLOSE);
+        for (listen, door) in before {
+            door.close_for_good();
+            closed.push((listen, Instant::now()));
+        }
+        std::mem::replace(desks, wanted_desks)
     }
 
     fn follow_names(&self, refresh: &mut Option<Refresh>) {
@@ -225,6 +232,24 @@ impl Instance {
         if state.found.sources().any(|known| known == *source) {
             state.found.set((*source).clone(), backends.as_slice());
             state.pools.values_mut().for_each(|pool| pool.rediscover(&state.found));
+        }
+    }
+
+    /// Listens at a place. What a change before this one has closed there is there for a moment more.
+    fn open(&self, service: &Name, listen: &Listen, beside: bool) -> Result<Opened, PrepareError> {
+        let just_closed = || {
+            let closed = &self.state().closed;
+            closed.iter().any(|(other, when)| when.elapsed() < CLOSE && other.overlaps(listen))
+        };
+        loop {
+            match Opened::open(service, listen, self.workers.count(), beside) {
+                Err(PrepareError::Bind { source, .. })
+                    if source.source.kind() == io::ErrorKind::AddrInUse && just_closed() =>
+                {
+                    thread::sleep(LOOK_AGAIN);
+                }
+                opened => return opened,
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Backends, Instance, attendant::News, pool::RunningPool};
+use super::{Backends, Instance, Prepared, attendant::News, pool::RunningPool};
 use crate::{
     config::{Model, Name},
     manage::{Fleet, Managed, Process, ServiceState},
@@ -69,8 +69,10 @@ impl Instance {
 
 impl Instance {
     fn reloaded(&self) -> Result<String, String> {
+        // Before the file is read: of several that reload, the one that applies last has read last.
+        let alone = self.alone();
         let model = self.attendant.load()?;
-        let prepared = self.prepare(&model).map_err(|error| chain(&error))?;
+        let prepared = Prepared::new(self, alone, &model).map_err(|error| chain(&error))?;
         let changes = prepared.before().difference(&model).to_string();
         prepared.commit();
         Ok(changes)

@@ -32,6 +32,8 @@ mod whole;
 
 #[cfg(feature = "manage-http")]
 pub use self::metrics::metrics;
+#[cfg(feature = "instance")]
+pub(crate) use self::server::serve_at;
 pub use self::{
     balance::{End, Reply, Shell},
     client::{Answer, Client, ConnectError},

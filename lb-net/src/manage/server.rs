@@ -6,6 +6,7 @@ use rustix::process::geteuid;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixStream},
+    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -67,7 +68,7 @@ impl Settings {
 /// instance. Sessions end when `closed` completes too.
 ///
 /// Let that be when nothing accepts clients any more: whoever sent `kill` takes the end of the session for the end of the
-/// service, and starts the next instance. Only root and the user of this process get a session. Commands run on a thread
+/// service, and starts the next instance. A command that is carried out at that moment is answered first. Only root and the user of this process get a session. Commands run on a thread
 /// of their own, so a name that takes long to resolve keeps nobody waiting. Which `fleet` a line is about is asked when it
 /// has come: it may be another one by then.
 /// ```
@@ -97,6 +98,24 @@ pub async fn serve(
     closed: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let listener = UnixListener::from_std(socket.listener()?)?;
+    let stopping = async {
+        stopping.await;
+        // Before the listener, which is how others know that it is ours to remove.
+        drop(socket);
+    };
+    serve_at(listener, fleet, settings, stopping, closed).await;
+    Ok(())
+}
+
+/// The same for who removes the socket by itself, while this goes on.
+pub(crate) async fn serve_at(
+    listener: UnixListener,
+    fleet: impl Fn() -> Arc<dyn Fleet> + Clone + Send + Sync + 'static,
+    settings: Settings,
+    stopping: impl Future<Output = ()>,
+    closed: impl Future<Output = ()>,
+) {
+    let (end, ended) = watch::channel(());
     let mut sessions = JoinSet::new();
     let mut stopping = std::pin::pin!(stopping);
     loop {
@@ -111,16 +130,16 @@ pub async fn serve(
             continue;
         };
         match objection(&stream, sessions.len(), settings) {
-            None => drop(sessions.spawn(session(stream, fleet.clone(), settings))),
+            None => drop(sessions.spawn(session(stream, fleet.clone(), settings, ended.clone()))),
             // It fits into an empty buffer; who does not read it does not want to know.
             Some(reason) => drop(stream.try_write(Greeting::Refused(reason).to_string().as_bytes())),
         }
     }
-    // Before the listener, which is how others know that it is ours to remove.
-    drop(socket);
     drop(listener);
     closed.await;
-    Ok(())
+    drop(end);
+    // A command may have closed this place itself: it is answered. One that takes longer has nobody to tell.
+    let _ = timeout(settings.write_timeout, async { while sessions.join_next().await.is_some() {} }).await;
 }
 
 fn objection(stream: &UnixStream, sessions: usize, settings: Settings) -> Option<String> {
@@ -134,8 +153,13 @@ fn objection(stream: &UnixStream, sessions: usize, settings: Settings) -> Option
 }
 
 /// One session from greeting to end. That it fails is the client's affair.
-async fn session(stream: UnixStream, fleet: impl Fn() -> Arc<dyn Fleet>, settings: Settings) {
-    let mut session = Session { stream: BufReader::new(stream), shell: Shell::default(), settings };
+async fn session(
+    stream: UnixStream,
+    fleet: impl Fn() -> Arc<dyn Fleet>,
+    settings: Settings,
+    ended: watch::Receiver<()>,
+) {
+    let mut session = Session { stream: BufReader::new(stream), shell: Shell::default(), settings, ended };
     let welcome = Greeting::Welcome { pid: fleet().pid(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let _ = session.write(welcome.to_string()).await;
     while let Ok(Some(line)) = session.read().await {
@@ -164,6 +188,8 @@ struct Session {
     stream: BufReader<UnixStream>,
     shell: Shell,
     settings: Settings,
+    /// Its sender goes when no line is waited for any more.
+    ended: watch::Receiver<()>,
 }
 
 enum Line {
@@ -176,7 +202,11 @@ impl Session {
     async fn read(&mut self) -> io::Result<Option<Line>> {
         let mut line = Vec::new();
         let mut limited = (&mut self.stream).take(LONGEST_REQUEST);
-        timeout(self.settings.idle_timeout, limited.read_until(b'\n', &mut line)).await??;
+        tokio::select! {
+            biased;
+            read = timeout(self.settings.idle_timeout, limited.read_until(b'\n', &mut line)) => read??,
+            _ = self.ended.changed() => return Ok(None),
+        };
         Ok(match line.last() {
             None => None,
             Some(last) if *last != b'\n' && line.len() as u64 == LONGEST_REQUEST => Some(Line::TooLong),

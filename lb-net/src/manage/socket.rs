@@ -76,7 +76,7 @@ impl ControlSocket {
     }
 
     /// A second handle of the listening socket, non-blocking.
-    pub(super) fn listener(&self) -> io::Result<UnixListener> {
+    pub(crate) fn listener(&self) -> io::Result<UnixListener> {
         self.listener.try_clone()
     }
 }

@@ -1,0 +1,125 @@
+//! A running instance, and changes that come at odd moments.
+#![cfg(feature = "instance")]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, AtomicUsize, Ordering::SeqCst},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use lb_net::{
+    config::{self, Model},
+    instance::{Attendant, Instance, News},
+    manage::Process as _,
+};
+use tokio::runtime::{Builder, Runtime};
+
+/// An address of this machine that no other test uses.
+fn fresh_address() -> SocketAddr {
+    static USED: AtomicU16 = AtomicU16::new(0);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let last = u8::try_from(USED.fetch_add(1, SeqCst) + 1).unwrap();
+    (Ipv4Addr::new(127, 64 | (high & 127), low, last), 17_490).into()
+}
+
+/// A file that is a model, and who reads it.
+#[derive(Default)]
+struct File {
+    model: Mutex<Model>,
+    reads: AtomicUsize,
+}
+
+impl Attendant for File {
+    fn tell(&self, _: &News<'_>) {}
+
+    fn load(&self) -> Result<Model, String> {
+        let model = self.model.lock().unwrap().clone();
+        self.reads.fetch_add(1, SeqCst);
+        Ok(model)
+    }
+}
+
+/// An instance, on a runtime that runs nothing until it is told to.
+struct World {
+    directory: PathBuf,
+    file: Arc<File>,
+    _runtime: Runtime,
+    instance: Arc<Instance>,
+}
+
+impl World {
+    fn new() -> Self {
+        static USED: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("lb-instance-{}-{}", std::process::id(), USED.fetch_add(1, SeqCst));
+        let (file, runtime) = (Arc::<File>::default(), Builder::new_current_thread().enable_all().build().unwrap());
+        let attendant = Arc::clone(&file) as Arc<dyn Attendant>;
+        let instance = Instance::new(2, runtime.handle().clone(), attendant).unwrap();
+        Self { directory: std::env::temp_dir().join(name), file, _runtime: runtime, instance }
+    }
+
+    /// A service at each of these places.
+    fn model(&self, places: &[SocketAddr]) -> Model {
+        let mut text = format!("control.directory = {:?}\npools.web.groups = '127.0.0.1:9'\n", self.directory);
+        for (at, place) in places.iter().enumerate() {
+            text += &format!("[services.s{at}]\nlisten = '{place}'\npool = 'web'\n");
+        }
+        config::parse(&text).unwrap().model
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.instance.stop();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+#[test]
+fn a_place_that_is_closed_can_be_had_again_at_once() {
+    let (world, [front, other]) = (World::new(), [fresh_address(), fresh_address()]);
+    let (one, two) = (world.model(&[front]), world.model(&[front, other]));
+    for _ in 0..50 {
+        world.instance.apply(&two).unwrap();
+        assert!(TcpStream::connect(other).is_ok());
+        world.instance.apply(&one).unwrap();
+    }
+}
+
+#[test]
+fn the_control_socket_of_a_place_goes_with_it() {
+    let (world, [front, other]) = (World::new(), [fresh_address(), fresh_address()]);
+    let sockets = || fs::read_dir(&world.directory).unwrap().count();
+    world.instance.apply(&world.model(&[front, other])).unwrap();
+    assert_eq!(sockets(), 2);
+    world.instance.apply(&world.model(&[front])).unwrap();
+    assert_eq!(sockets(), 1);
+    world.instance.stop();
+    assert_eq!(sockets(), 0);
+}
+
+#[test]
+fn who_reloads_while_others_do_reads_what_is_there_when_they_have_done() {
+    let (world, [front, other]) = (World::new(), [fresh_address(), fresh_address()]);
+    let (one, two) = (world.model(&[front]), world.model(&[front, other]));
+    world.file.model.lock().unwrap().clone_from(&one);
+    let prepared = world.instance.prepare(&one).unwrap();
+    thread::scope(|scope| {
+        let reloading = scope.spawn(|| world.instance.reload());
+        // Whoever reads too early does so within this time.
+        let until = Instant::now() + Duration::from_millis(200);
+        while world.file.reads.load(SeqCst) == 0 && Instant::now() < until {
+            thread::yield_now();
+        }
+        world.file.model.lock().unwrap().clone_from(&two);
+        prepared.commit();
+        assert!(reloading.join().unwrap().is_ok());
+    });
+    assert_eq!(world.instance.services().len(), 2);
+}
