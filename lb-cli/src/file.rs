@@ -1,13 +1,23 @@
 //! What a configuration file says, and what is wrong with it.
 
-use std::{io::Write as _, path::Path};
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
 
 use lb_net::config::{self, Loaded, LogTo, Model, Problems};
+use rustix::fs::OFlags;
 
 use crate::{
     failure::{Failure, Status},
     log::{Entry, Level, Log},
 };
+
+/// More is no configuration that anybody meant, and its many mistakes would take all memory: it has room for a hundred
+/// thousand backends.
+const MOST: u64 = 16 << 20;
 
 /// Why a file says nothing.
 pub(crate) enum Trouble {
@@ -27,10 +37,30 @@ impl Trouble {
     }
 }
 
-/// Reads a file.
+/// Reads a file, or a pipe to its end.
 pub(crate) fn read(path: &Path) -> Result<Loaded, Trouble> {
+    parse(path, File::open(path))
+}
+
+/// Reads what was read before, while others wait: nothing that could keep it for ever, as a pipe without a writer does.
+pub(crate) fn read_again(path: &Path) -> Result<Loaded, Trouble> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).and_then(|file| {
+        let is_file = file.metadata()?.is_file();
+        // A directory says what it is when it is read.
+        if is_file || file.metadata()?.is_dir() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
+    });
+    parse(path, file)
+}
+
+fn parse(path: &Path, file: io::Result<File>) -> Result<Loaded, Trouble> {
     let unread = |failure: Failure| Trouble::Unread(failure.about(&path.display().to_string()));
-    let bytes = std::fs::read(path).map_err(|error| unread(Failure::chain(Status::System, &error)))?;
+    let mut bytes = Vec::new();
+    let read = file.and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes));
+    read.map_err(|error| unread(Failure::chain(Status::System, &error)))?;
+    if bytes.len() as u64 > MOST {
+        return Err(unread(Failure::new(Status::Usage, "it has more than 16 MiB")));
+    }
     let text = String::from_utf8(bytes).map_err(|error| {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
         unread(Failure::new(Status::Usage, format!("line {line} is no text: the file must be UTF-8")))

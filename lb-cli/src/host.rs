@@ -161,7 +161,7 @@ impl Attendant for Host {
         let Origin::File { path, in_background } = &self.origin else {
             return Err("this lb was started from a command line: there is no file to load".to_owned());
         };
-        let loaded = file::read(path).map_err(|trouble| trouble.text(path))?;
+        let loaded = file::read_again(path).map_err(|trouble| trouble.text(path))?;
         file::serveable(path, &loaded.model, *in_background).map_err(|failure| failure.to_string())?;
         file::warn(path, &loaded, &self.log);
         Ok(loaded.model)
