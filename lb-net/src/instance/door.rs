@@ -146,3 +146,47 @@ fn everywhere(
         if no_ipv6 { bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)) } else { Err(error) }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, os::fd::OwnedFd, time::Duration};
+
+    use lb_core::{
+        Balancer,
+        rand::{SeedableRng as _, rngs::SmallRng},
+        sim::epoch,
+    };
+    use tokio::time::timeout;
+
+    use super::*;
+
+    struct Quiet;
+
+    impl Attendant for Quiet {
+        fn tell(&self, _: &News<'_>) {}
+    }
+
+    fn opened(socket: OwnedFd) -> Opened {
+        Opened { listeners: vec![socket.into()], handles: vec![], address: (Ipv4Addr::LOCALHOST, 1).into() }
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_fails_is_told_once_and_the_others_may_end_in_order() {
+        let workers = Workers::start(1).unwrap();
+        let make = |_: &lb_core::BackendConfig| Endpoint::with_addresses("alpha", 80, vec![]);
+        let mut rng = SmallRng::seed_from_u64(1);
+        let balancer = Balancer::new("alpha:80".parse().unwrap(), epoch(), &mut rng, make);
+        let proxy = TcpProxy::new(Arc::new(balancer));
+        let (name, attendant): (Name, Arc<dyn Attendant>) = ("www".parse().unwrap(), Arc::new(Quiet));
+        let serve = |opened: Opened| opened.serve(&name, proxy.clone(), &workers, &attendant);
+        let good = serve(opened(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().into()));
+        // Nothing that can be watched.
+        let _bad = serve(opened(File::open("/proc/self/exe").unwrap().into()));
+        assert!(workers.ended().await.failure.is_some());
+        let again = timeout(Duration::from_millis(50), workers.ended()).await;
+        assert!(again.is_err(), "the other listener is served: {again:?}");
+        good.close();
+        workers.stop();
+        assert!(workers.ended().await.failure.is_some());
+    }
+}

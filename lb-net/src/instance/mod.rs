@@ -182,7 +182,7 @@ impl Instance {
     }
 
     /// Completes when the last session has ended after a [`stop`](Self::stop), or been cut; or when serving has failed
-    /// for good.
+    /// for good, which is told once: what still runs may be stopped then, and its end awaited by asking again.
     pub async fn ended(&self) -> Ended {
         self.workers.ended().await
     }

@@ -91,11 +91,14 @@ impl Workers {
 
     pub(super) async fn ended(&self) -> Ended {
         let mut failed = self.failed.subscribe();
+        let failed = async {
+            // An error is the end of the sender, which is here.
+            let _ = failed.wait_for(|failed| *failed).await;
+        };
         tokio::select! {
             () = self.alive.closed() => {}
-            // An error is the end of the sender, which is here.
-            _ = failed.wait_for(|failed| *failed) => {
-                // Told once: who asks again wants to know of the end.
+            () = failed => {
+                // Told once: who asks again waits for the others to end in order.
                 self.failed.send_replace(false);
                 return Ended { cut: 0, failure: Some(io::Error::other("a listener cannot be used any more")) };
             }
