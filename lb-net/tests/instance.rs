@@ -105,6 +105,21 @@ fn the_control_socket_of_a_place_goes_with_it() {
 }
 
 #[test]
+fn a_place_that_could_have_no_control_socket_gets_one_at_the_next_reload_that_can() {
+    let (world, [front, other]) = (World::new(), [fresh_address(), fresh_address()]);
+    world.instance.apply(&world.model(&[front])).unwrap();
+    let in_the_way = world.directory.join(format!("{}.{}", other.port(), other.ip()));
+    fs::write(&in_the_way, "").unwrap();
+    let two = world.model(&[front, other]);
+    world.instance.apply(&two).unwrap();
+    assert!(TcpStream::connect(other).is_ok());
+    world.instance.apply(&two).unwrap();
+    fs::remove_file(&in_the_way).unwrap();
+    world.instance.apply(&two).unwrap();
+    assert!(in_the_way.join("control").exists());
+}
+
+#[test]
 fn who_reloads_while_others_do_reads_what_is_there_when_they_have_done() {
     let (world, [front, other]) = (World::new(), [fresh_address(), fresh_address()]);
     let (one, two) = (world.model(&[front]), world.model(&[front, other]));

@@ -57,8 +57,8 @@ impl Opened {
         };
         let bound = |source| PrepareError::Bind { service: service.clone(), source };
         let listeners = listeners.map_err(bound)?;
-        let unknown =
-            |source| bound(BindError { address: SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), source });
+        let asked = SocketAddr::new(ip.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), port);
+        let unknown = |source| bound(BindError { address: asked, source });
         let address = listeners[0].local_addr().map_err(unknown)?;
         let handles = listeners.iter().map(TcpListener::try_clone).collect::<io::Result<_>>().map_err(unknown)?;
         Ok(Self { listeners, handles, address })

@@ -54,8 +54,11 @@ impl<'a> Prepared<'a> {
             pools.push(Wanted::new(model, name, pool, now.pools.get(name), &found)?);
         }
         // All of them before the first client, and control before its port, because it knows who has it.
-        for (name, service, listen) in places(model).filter(|(_, _, listen)| !now.places.contains(*listen)) {
+        for (name, service, listen) in places(model) {
             sockets.extend(socket(instance, &now, &control, name, listen)?);
+            if now.places.contains(listen) {
+                continue;
+            }
             let opened = instance.open(name, listen, instance.share(model, listen))?;
             let refused = |source| PrepareError::Keepalive { service: name.clone(), source };
             opened.keep_alive(service.sessions().client_keepalive).map_err(refused)?;
@@ -294,8 +297,8 @@ fn usable(address: IpAddr) -> Result<(), PrepareError> {
     bound.map(|_| ()).map_err(|source| PrepareError::Source { address, source })
 }
 
-/// The control socket for a new place, unless a place that is there already has the same one. At the start there must be
-/// one; later rights may be missing that were there then.
+/// The control socket for a place, unless a place that is there already has the same one. At the start there must be one;
+/// later rights may be missing that were there then. A place that has been without goes on like that, or gets one now.
 fn socket(
     instance: &Instance,
     now: &Now,
@@ -311,6 +314,7 @@ fn socket(
     }
     match ControlSocket::claim(&place) {
         Ok(socket) => Ok(Some((path, socket))),
+        Err(_) if now.places.contains(listen) => Ok(None),
         Err(error @ (PlaceError::Io { .. } | PlaceError::Foreign { .. })) if !now.places.is_empty() => {
             instance.attendant.tell(&News::Uncontrolled { service, error: &error });
             Ok(None)
