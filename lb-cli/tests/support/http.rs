@@ -70,7 +70,7 @@ fn exchange(mut stream: impl Read + Write, request: &str) -> std::io::Result<Ans
     stream.write_all(request.as_bytes())?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+    let (head, body) = text.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     Ok(Answered { status: status.unwrap_or_else(|| panic!("no status: {head}")), body: body.to_owned() })
 }

@@ -6,6 +6,7 @@ mod control;
 mod daemon;
 mod file;
 mod http;
+mod load;
 
 use std::{
     io::{BufRead as _, BufReader, Read, Write as _},
@@ -33,6 +34,8 @@ pub(crate) use self::daemon::{Daemon, Notices};
 pub(crate) use self::file::File;
 #[allow(unused_imports, reason = "no test file uses all of them")]
 pub(crate) use self::http::Http;
+#[allow(unused_imports, reason = "no test file uses all of them")]
+pub(crate) use self::load::{Brief, Visits, clients, visit};
 
 /// Where all listen, each on an address of its own.
 pub(crate) const PORT: u16 = 17_480;
@@ -219,19 +222,31 @@ impl Running {
     }
 }
 
-/// What a command that ends by itself has said.
+/// What a command that ends by itself has said. It is read while it is said: a pipe does not take much.
 pub(crate) fn run(command: &mut Command) -> Output {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (stdout, stderr) = (all(child.stdout.take().unwrap()), all(child.stderr.take().unwrap()));
     let began = Instant::now();
-    while child.try_wait().unwrap().is_none() {
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
         if began.elapsed() > PATIENCE {
             child.kill().unwrap();
             child.wait().unwrap();
             panic!("it runs: {command:?}");
         }
         thread::sleep(Duration::from_millis(1));
-    }
-    child.wait_with_output().unwrap()
+    };
+    Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+}
+
+fn all(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut all = Vec::new();
+        from.read_to_end(&mut all).unwrap();
+        all
+    })
 }
 
 /// A backend that greets with its name and the client's address, then returns what it gets.
