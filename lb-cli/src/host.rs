@@ -73,7 +73,9 @@ impl Host {
         if self.origin.file().is_some() { self.log.of(kind, name.as_str()) } else { self.log.clone() }
     }
 
+    /// All of it: who has sent a signal learns it from the log alone.
     fn tell_of_reload(&self, reloaded: Result<&str, &str>) {
+        let write = |level, event, line: &str| self.log.write(&Entry::new(level, event, line).whole());
         match reloaded {
             Ok(changes) => {
                 let count = match changes.lines().count() {
@@ -81,16 +83,14 @@ impl Host {
                     1 => "1 change".to_owned(),
                     count => format!("{count} changes"),
                 };
-                self.log.notice("reloaded", format!("reloaded: {count}"));
-                changes.lines().for_each(|line| self.log.notice("changed-by-reload", line));
+                write(Level::Notice, "reloaded", &format!("reloaded: {count}"));
+                changes.lines().for_each(|line| write(Level::Notice, "changed-by-reload", line));
             }
             Err(why) => {
-                let line = "not reloaded, everything stays as it is";
-                self.log.write(&Entry::new(Level::Error, "reload-failed", line));
+                write(Level::Error, "reload-failed", "not reloaded, everything stays as it is");
                 // What is indented shows the place in the file.
-                for line in why.lines().filter(|line| !line.starts_with(' ')) {
-                    self.log.write(&Entry::new(Level::Error, "reload-failed", line));
-                }
+                let lines = why.lines().filter(|line| !line.starts_with(' '));
+                lines.for_each(|line| write(Level::Error, "reload-failed", line));
             }
         }
     }

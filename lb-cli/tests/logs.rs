@@ -219,3 +219,26 @@ fn systemd_hears_which_process_is_in_the_background() {
     assert_eq!(notices.next()[0], "STOPPING=1", "from it, and no second READY");
     assert_eq!(daemon.ended().exit_status(), Some(0));
 }
+
+#[test]
+fn what_a_reload_comes_to_is_never_left_out() {
+    let front = fresh_address();
+    let text = |backends: &str| {
+        format!("[pools.web]\ngroups = \"{backends}\"\n[services.www]\nlisten = \"{front}\"\npool = \"web\"\n")
+    };
+    let file = support::File::new(&text("127.0.0.1:1"));
+    let lb = file.run();
+    lb.line_with("listening on");
+    // Who mends a file step by step asks often.
+    for at in 0..12 {
+        file.rewrite(&text(&format!("127.0.0.1:{}", 70_000 + at)));
+        lb.signal(Signal::HUP);
+        let line = lb.line_with(&format!("port '{}'", 70_000 + at));
+        assert!(line.contains(&file.path), "{line}");
+    }
+    let words: Vec<String> = (1..=15).map(|port| format!("127.0.0.1:{port}")).collect();
+    file.rewrite(&text(&words.join(" ")));
+    lb.signal(Signal::HUP);
+    lb.line_with("reloaded: 14 changes");
+    words[1..].iter().for_each(|word| drop(lb.line_with(&format!("+ backend {word} "))));
+}

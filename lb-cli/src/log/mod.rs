@@ -48,11 +48,20 @@ pub(crate) struct Entry {
     fields: Vec<(&'static str, Value)>,
     /// Said to who waits for it: without a time, and not lost because a reader is slow.
     is_answer: bool,
+    /// Never left out, however many there are like it.
+    is_whole: bool,
 }
 
 impl Entry {
     pub(crate) fn new(level: Level, event: &'static str, message: impl Into<String>) -> Self {
-        Self { level, event, message: message.into(), fields: Vec::new(), is_answer: false }
+        Self {
+            level,
+            event,
+            message: message.into(),
+            fields: Vec::new(),
+            is_answer: false,
+            is_whole: level == Level::Debug,
+        }
     }
 
     /// With a part of it on its own, for machines. Events about one `backend` or `address` are limited apart from others.
@@ -63,7 +72,12 @@ impl Entry {
 
     /// For whoever has started `lb` and waits for it.
     pub(crate) fn answering(self) -> Self {
-        Self { is_answer: true, ..self }
+        Self { is_answer: true, is_whole: true, ..self }
+    }
+
+    /// Never left out: there are as many as somebody has asked for.
+    pub(crate) fn whole(self) -> Self {
+        Self { is_whole: true, ..self }
     }
 
     fn subject(&self) -> &str {
@@ -137,8 +151,7 @@ impl Log {
         let now = Instant::now();
         let mut state = self.state();
         self.sum_up(&mut state, Some(now));
-        let is_limited = entry.level != Level::Debug && !entry.is_answer;
-        if is_limited && !state.limits.admit(entry.level, entry.event, entry.subject(), now) {
+        if !entry.is_whole && !state.limits.admit(entry.level, entry.event, entry.subject(), now) {
             self.inner.left_out.notify_one();
             return;
         }
