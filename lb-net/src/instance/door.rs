@@ -159,6 +159,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::instance::News;
 
     struct Quiet;
 

@@ -86,19 +86,24 @@ impl<'a> Prepared<'a> {
     }
 
     /// Makes the change, at once.
-    pub fn commit(mut self) {
-        // Until nobody waits for the state any more: to remove a socket may take a moment.
-        let _gone;
-        let state = &mut *self.instance.state();
+    pub fn commit(self) {
+        let instance = self.instance;
+        let gone = self.change(&mut instance.state());
+        // When nobody waits for the state any more: to remove a socket may take a moment.
+        drop(gone);
+    }
+
+    /// Returns what has to end.
+    fn change(mut self, state: &mut State) -> BTreeMap<PathBuf, Desk> {
         if state.stopping {
-            return;
+            return BTreeMap::new();
         }
         self.instance.attendant.applied(&self.model);
         // Who has said something meanwhile has said it last.
         self.found.take_over(&state.found);
         state.found = self.found.clone();
         let named = self.change_pools(&mut state.pools);
-        _gone = self.change_doors(state);
+        let gone = self.change_doors(state);
         state.pools.retain(|name, _| named.contains(name));
         self.follow_names(&mut state.refresh);
         state.model = self.model;
@@ -113,19 +118,20 @@ impl<'a> Prepared<'a> {
         if !is_first {
             self.instance.refresh();
         }
+        gone
     }
 
     /// Before services that use them. Those that nobody wants any more are still there.
-    fn change_pools(&mut self, pools: &mut BTreeMap<Name, RunningPool>) -> Vec<Name> {
+    fn change_pools(&mut self, pools: &mut BTreeMap<Name, RunningPool>) -> BTreeSet<Name> {
         let instance = self.instance;
-        let mut named = Vec::new();
+        let mut named = BTreeSet::new();
         for wanted in self.pools.drain(..) {
             let name = wanted.name().clone();
             match pools.get_mut(&name) {
                 Some(pool) => pool.follow(wanted, &self.found, instance),
                 None => drop(pools.insert(name.clone(), RunningPool::start(wanted, &self.found, instance))),
             }
-            named.push(name);
+            named.insert(name);
         }
         named
     }
