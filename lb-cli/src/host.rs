@@ -169,7 +169,7 @@ impl Attendant for Host {
 
     fn permanence(&self) -> Option<String> {
         let path = self.origin.file()?.display();
-        Some(format!("a reload keeps this until {path} says something new about it, a restart does not; see dump"))
+        Some(format!("a reload keeps this until {path} says something new about it, a restart does not"))
     }
 
     fn control_place(&self, _: &Listen) -> Option<Place> {

@@ -16,13 +16,15 @@ const LINES: u32 = 10;
 /// How many kinds are kept before old ones are looked for.
 const KEPT: usize = 256;
 
+/// What a line is about: a backend or source, say, and which one; or two empty words.
+pub(super) type Subject<T> = (&'static str, T);
+
 /// What was left out.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct More {
     pub(super) level: Level,
     pub(super) event: &'static str,
-    /// The backend's name, or nothing.
-    pub(super) subject: String,
+    pub(super) subject: Subject<String>,
     pub(super) count: u64,
 }
 
@@ -43,7 +45,7 @@ impl Window {
 /// The lines of the last while, by what they are about.
 #[derive(Debug)]
 pub(super) struct Limits {
-    windows: HashMap<(&'static str, String), Window>,
+    windows: HashMap<(&'static str, Subject<String>), Window>,
     /// At this size windows that are over are taken out: twice what was left the last time, so that it costs little.
     look_at: usize,
     /// When the first window in which something was left out is over: before that, nothing has to be looked through.
@@ -58,13 +60,13 @@ impl Default for Limits {
 
 impl Limits {
     /// Whether this line may be written. What is over must have been taken out by [`due`](Self::due).
-    pub(super) fn admit(&mut self, level: Level, event: &'static str, subject: &str, now: Instant) -> bool {
+    pub(super) fn admit(&mut self, level: Level, event: &'static str, subject: Subject<&str>, now: Instant) -> bool {
         if self.windows.len() >= self.look_at {
             self.windows.retain(|_, window| window.more > 0 || !window.is_over(now));
             self.look_at = KEPT.max(2 * self.windows.len());
         }
         let fresh = || Window { began: now, level, lines: 0, more: 0 };
-        let window = self.windows.entry((event, subject.to_owned())).or_insert_with(fresh);
+        let window = self.windows.entry((event, (subject.0, subject.1.to_owned()))).or_insert_with(fresh);
         if window.more == 0 && window.is_over(now) {
             *window = fresh();
         }
@@ -117,7 +119,7 @@ mod tests {
     fn ten_lines_of_a_kind_pass_and_the_others_are_summed_up() {
         let (mut limits, began) = (Limits::default(), Instant::now());
         let passed = |limits: &mut Limits, event, subject, at| {
-            (0..1000).filter(|_| limits.admit(Level::Warning, event, subject, at)).count()
+            (0..1000).filter(|_| limits.admit(Level::Warning, event, ("backend", subject), at)).count()
         };
         assert_eq!(passed(&mut limits, "down", "a", began), 10);
         assert_eq!(passed(&mut limits, "down", "b", began), 10, "another backend");
@@ -125,8 +127,8 @@ mod tests {
         assert_eq!(limits.due(Some(began)), []);
         assert_eq!(limits.next_due(), Some(began + SPAN));
         let mut due = limits.due(Some(began + SPAN));
-        due.sort_by_key(|more| (more.event, more.subject.clone()));
-        let left_out = due.iter().map(|more| (more.event, more.subject.as_str(), more.count)).collect::<Vec<_>>();
+        due.sort_by_key(|more| (more.event, more.subject.1.clone()));
+        let left_out = due.iter().map(|more| (more.event, more.subject.1.as_str(), more.count)).collect::<Vec<_>>();
         assert_eq!(left_out, [("down", "a", 990), ("down", "b", 990), ("up", "a", 990)]);
         assert_eq!(limits.next_due(), None);
         assert_eq!(passed(&mut limits, "down", "a", began + SPAN), 10, "the next while");
@@ -138,7 +140,7 @@ mod tests {
         let (mut limits, began) = (Limits::default(), Instant::now());
         for backend in 0..10_000_u32 {
             let at = began + Duration::from_millis(u64::from(backend) * 100);
-            assert!(limits.admit(Level::Notice, "down", &backend.to_string(), at));
+            assert!(limits.admit(Level::Notice, "down", ("backend", &backend.to_string()), at));
         }
         assert!(limits.windows.len() <= 2 * KEPT, "{} kept", limits.windows.len());
     }

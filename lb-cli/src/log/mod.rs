@@ -21,7 +21,7 @@ use tokio::{sync::Notify, time::sleep_until};
 
 pub(crate) use self::line::Format;
 use self::{
-    limit::{Limits, More},
+    limit::{Limits, More, Subject},
     sink::Sinks,
 };
 
@@ -64,7 +64,8 @@ impl Entry {
         }
     }
 
-    /// With a part of it on its own, for machines. Events about one `backend` or `address` are limited apart from others.
+    /// With a part of it on its own, for machines. Events about one `backend`, `address` or `source` are limited
+    /// apart from others.
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.fields.push((name, value.into()));
         self
@@ -80,17 +81,19 @@ impl Entry {
         Self { is_whole: true, ..self }
     }
 
-    fn subject(&self) -> &str {
-        let is_subject = |name: &str| ["backend", "address"].contains(&name);
-        self.fields.iter().find(|(name, _)| is_subject(name)).and_then(|(_, value)| value.as_str()).unwrap_or("")
+    fn subject(&self) -> Subject<&str> {
+        let is_subject = |name: &str| ["address", "backend", "source"].contains(&name);
+        let found = self.fields.iter().find(|(name, _)| is_subject(name));
+        found.and_then(|(name, value)| Some((*name, value.as_str()?))).unwrap_or_default()
     }
 
     fn summary(more: &More) -> Self {
-        let about = if more.subject.is_empty() { String::new() } else { format!(" of {}", more.subject) };
+        let (kind, subject) = (more.subject.0, more.subject.1.as_str());
+        let about = if subject.is_empty() { String::new() } else { format!(" of {subject}") };
         let (count, seconds) = (more.count, limit::SPAN.as_secs());
         let message = format!("{count} more like this in the last {seconds} s: {}{about}", more.event);
         let entry = Self::new(more.level, more.event, message).with("more", count);
-        if more.subject.is_empty() { entry } else { entry.with("backend", more.subject.as_str()) }
+        if subject.is_empty() { entry } else { entry.with(kind, subject) }
     }
 }
 

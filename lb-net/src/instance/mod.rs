@@ -49,7 +49,8 @@ use crate::{
 /// What backends are to an instance.
 type Backends = lb_core::Balancer<Endpoint>;
 
-/// One model, running. It has threads of its own for clients; everything else runs on the runtime that it is given.
+/// One model, running. It has threads of its own for clients; everything else runs on the runtime that it is given. It
+/// serves until it is told to [`stop`](Self::stop).
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use lb_net::{config, instance::{Attendant, Instance, News}, manage::Process as _};

@@ -86,15 +86,14 @@ impl<'a> Prepared<'a> {
     }
 
     /// Makes the change, at once.
-    pub fn commit(self) {
-        let instance = self.instance;
-        let gone = self.change(&mut instance.state());
-        // When nobody waits for the state any more: to remove a socket may take a moment.
+    pub fn commit(mut self) {
+        let gone = self.come_into_force(&mut self.instance.state());
+        // To remove a socket may take a moment: nobody waits for the state any more, and the next change does.
         drop(gone);
     }
 
-    /// Returns what has to end.
-    fn change(mut self, state: &mut State) -> BTreeMap<PathBuf, Desk> {
+    /// The control sockets that nobody wants any more are still there.
+    fn come_into_force(&mut self, state: &mut State) -> BTreeMap<PathBuf, Desk> {
         if state.stopping {
             return BTreeMap::new();
         }
@@ -106,12 +105,12 @@ impl<'a> Prepared<'a> {
         let gone = self.change_doors(state);
         state.pools.retain(|name, _| named.contains(name));
         self.follow_names(&mut state.refresh);
-        state.model = self.model;
-        let is_first = state.control.replace(self.control).is_none();
+        state.model = std::mem::take(&mut self.model);
+        let is_first = state.control.replace(self.control.clone()).is_none();
         let all = state.pools.iter().map(|(name, pool)| (name.clone(), pool.into()));
         let services = state.model.services().iter().map(|(name, service)| shown(name, service, &state.doors));
         self.instance.view.store(Arc::new(View::new(services.collect(), all.collect())));
-        if let Some((api, instance)) = self.api.zip(self.instance.home.upgrade()) {
+        if let Some((api, instance)) = self.api.take().zip(self.instance.home.upgrade()) {
             state.api = Some(api.serve(instance, &self.instance.runtime, &self.instance.attendant));
         }
         // There may be others to ask for. At the start all have just been.

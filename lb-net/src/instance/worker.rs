@@ -93,6 +93,7 @@ impl Workers {
         let mut failed = self.failed.subscribe();
         let failed = async {
             // An error is the end of the sender, which is here.
+            // Not kept: it holds what is to be changed.
             let _ = failed.wait_for(|failed| *failed).await;
         };
         tokio::select! {
