@@ -20,6 +20,8 @@ impl Directory {
         static USED: AtomicU32 = AtomicU32::new(0);
         let name = format!("lb-test-{}-{}", std::process::id(), USED.fetch_add(1, Relaxed));
         let path = std::env::temp_dir().join(name);
+        // Of a process that was killed and had the same number.
+        let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).unwrap();
         Self(path)
     }

@@ -87,7 +87,8 @@ pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
-        thread::yield_now();
+        // Whoever is waited for needs a processor, and what is asked may be a connect, whose queue is not to run over.
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

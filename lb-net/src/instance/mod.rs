@@ -175,11 +175,12 @@ impl Instance {
         state.refresh = None;
         state.api = None;
         let (desks, doors) = (std::mem::take(&mut state.desks), std::mem::take(&mut state.doors));
-        // To remove a socket may take a moment.
         drop(state);
-        drop(desks);
-        doors.into_values().for_each(Door::close);
+        // Before the doors: workers are to know that what ends from now on ends with the whole.
         self.workers.stop();
+        doors.into_values().for_each(Door::close);
+        // Last, because to remove a socket may take a moment.
+        drop(desks);
     }
 
     /// Completes when the last session has ended after a [`stop`](Self::stop), or been cut; or when serving has failed

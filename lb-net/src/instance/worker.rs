@@ -129,6 +129,8 @@ fn worker(
             let (mut tasks, mut served) = (JoinSet::new(), Served::default());
             loop {
                 tokio::select! {
+                    // First: what ends after the end of the whole has begun is a part of that.
+                    biased;
                     share = shares.recv() => match share {
                         Some(share) => drop(tasks.spawn(serve(share))),
                         None => break,
