@@ -7,6 +7,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `tcp` (default) | [`TcpProxy`]: L4 balancing |
+//! | `http` | `http::HttpProxy`: HTTP balancing |
 //! | `probe` | `probe`: active checks of backends |
 //! | `resolve` | `resolve`: host and service names to addresses, kept fresh |
 //! | `discover` | `discover`: backends from node files and DNS, watched |
@@ -31,6 +32,8 @@ pub mod discover;
 #[cfg(feature = "tcp")]
 mod drain;
 mod driver;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(any(feature = "config", feature = "serve"))]
 mod http_address;
 #[cfg(feature = "instance")]

@@ -1,0 +1,154 @@
+//! Changes to a message's fields.
+
+use std::{fmt, str::FromStr};
+
+/// Fields that frame a message, route it or belong to one connection: lb decides about them.
+const OURS: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// One change to a message's fields. Names are compared without regard to case. Fields that frame a message or belong to
+/// one connection (`Content-Length`, `Connection`, `Host` and so on) are lb's own business.
+/// ```
+/// use lb_net::http::Edit;
+/// let edit: Edit = "set X-Served-By: lb".parse()?;
+/// assert_eq!(edit, Edit::set("X-Served-By", "lb")?);
+/// assert_eq!(edit.to_string(), "set X-Served-By: lb");
+/// assert!("set Content-Length: 5".parse::<Edit>().is_err());
+/// # Ok::<(), lb_net::http::EditError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    kind: Kind,
+    name: Box<str>,
+    value: Box<str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One more field, whatever there is.
+    Add,
+    /// This field in place of all of its name.
+    Set,
+    /// None of this name.
+    Remove,
+}
+
+/// What is wrong with a change of fields.
+/// ```
+/// let error = "put X: y".parse::<lb_net::http::Edit>().unwrap_err();
+/// assert_eq!(error.to_string(), "'put X: y' is no change of fields: 'add NAME: VALUE', 'set NAME: VALUE' or 'remove NAME'");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EditError {
+    /// It is none of the three.
+    #[error("'{0}' is no change of fields: 'add NAME: VALUE', 'set NAME: VALUE' or 'remove NAME'")]
+    Unknown(String),
+    /// The name has letters that names of fields cannot have (RFC 9110 section 5.1).
+    #[error("'{0}' cannot be the name of a field")]
+    Name(String),
+    /// The value has letters that values cannot have (RFC 9110 section 5.5).
+    #[error("'{0}' cannot be the value of a field")]
+    Value(String),
+    /// It frames messages, or belongs to one connection.
+    #[error("the field '{0}' is lb's own business and cannot be changed")]
+    Ours(String),
+}
+
+impl Edit {
+    /// One more field of this name.
+    ///
+    /// # Errors
+    /// When name or value are none, or the field is not to be changed.
+    pub fn add(name: &str, value: &str) -> Result<Self, EditError> {
+        Self::new(Kind::Add, name, value)
+    }
+
+    /// This field, in place of all others of its name.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn set(name: &str, value: &str) -> Result<Self, EditError> {
+        Self::new(Kind::Set, name, value)
+    }
+
+    /// No field of this name.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn remove(name: &str) -> Result<Self, EditError> {
+        Self::new(Kind::Remove, name, "")
+    }
+
+    fn new(kind: Kind, name: &str, value: &str) -> Result<Self, EditError> {
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(EditError::Name(name.to_owned()));
+        }
+        let sound = |byte: u8| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+        if !value.bytes().all(sound) || value.trim_matches([' ', '\t']).len() != value.len() {
+            return Err(EditError::Value(value.to_owned()));
+        }
+        if OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name)) {
+            return Err(EditError::Ours(name.to_owned()));
+        }
+        Ok(Self { kind, name: name.into(), value: value.into() })
+    }
+
+    #[allow(dead_code, reason = "until heads are written")]
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Of which field.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it says then; empty where the field is removed.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+}
+
+/// Letters of names (RFC 9110 section 5.6.2).
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+impl FromStr for Edit {
+    type Err = EditError;
+
+    fn from_str(text: &str) -> Result<Self, EditError> {
+        let unknown = || EditError::Unknown(text.to_owned());
+        let (kind, rest) = text.trim().split_once(' ').ok_or_else(unknown)?;
+        let pair = || rest.split_once(':').map(|(name, value)| (name.trim(), value.trim())).ok_or_else(unknown);
+        match kind {
+            "add" => pair().and_then(|(name, value)| Self::add(name, value)),
+            "set" => pair().and_then(|(name, value)| Self::set(name, value)),
+            "remove" => Self::remove(rest.trim()),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl fmt::Display for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Add => write!(f, "add {}: {}", self.name, self.value),
+            Kind::Set => write!(f, "set {}: {}", self.name, self.value),
+            Kind::Remove => write!(f, "remove {}", self.name),
+        }
+    }
+}
