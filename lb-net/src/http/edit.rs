@@ -8,7 +8,9 @@ const OURS: &[&str] = &[
     "content-length",
     "expect",
     "host",
+    "http2-settings",
     "keep-alive",
+    "max-forwards",
     "proxy-connection",
     "te",
     "trailer",
@@ -34,7 +36,7 @@ pub struct Edit {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+enum Kind {
     /// One more field, whatever there is.
     Add,
     /// This field in place of all of its name.
@@ -104,11 +106,6 @@ impl Edit {
         Ok(Self { kind, name: name.into(), value: value.into() })
     }
 
-    #[allow(dead_code, reason = "until heads are written")]
-    pub(super) fn kind(&self) -> Kind {
-        self.kind
-    }
-
     /// Of which field.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -119,6 +116,39 @@ impl Edit {
     #[must_use]
     pub fn value(&self) -> &str {
         &self.value
+    }
+}
+
+/// The edits of a message, in their order: those of the settings, then those of a hook.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Edits<'a> {
+    first: &'a [Edit],
+    more: &'a [Edit],
+}
+
+impl<'a> Edits<'a> {
+    pub(super) fn new(first: &'a [Edit], more: &'a [Edit]) -> Self {
+        Self { first, more }
+    }
+
+    /// Whether fields of this name that were there before are gone.
+    pub(super) fn replace(self, name: &str) -> bool {
+        self.replace_after(0, name)
+    }
+
+    /// Those whose field is there in the end.
+    pub(super) fn added(self) -> impl Iterator<Item = &'a Edit> {
+        let last =
+            move |(at, edit): &(usize, &Edit)| edit.kind != Kind::Remove && !self.replace_after(at + 1, edit.name());
+        self.iter().enumerate().filter(last).map(|(_, edit)| edit)
+    }
+
+    fn replace_after(self, skipped: usize, name: &str) -> bool {
+        self.iter().skip(skipped).any(|edit| edit.kind != Kind::Add && edit.name.eq_ignore_ascii_case(name))
+    }
+
+    fn iter(self) -> impl Iterator<Item = &'a Edit> {
+        self.first.iter().chain(self.more)
     }
 }
 

@@ -1,8 +1,19 @@
 //! The HTTP reverse proxy: HTTP/1.0 and 1.1 on both sides.
 
+#[allow(dead_code, unused_imports, reason = "until the exchange uses it")]
 mod edit;
+#[allow(dead_code, unused_imports, reason = "until the exchange uses it")]
+mod field;
+#[allow(dead_code, unused_imports, reason = "until the exchange uses it")]
 mod forward;
+#[allow(dead_code, unused_imports, reason = "until the exchange uses it")]
+mod framing;
+#[allow(dead_code, unused_imports, reason = "until the exchange uses it")]
+mod head;
+#[allow(dead_code, unused_imports, reason = "until the exchange uses it")]
+mod host;
 mod key;
+mod refusal;
 mod settings;
 mod sticky;
 
@@ -15,6 +26,7 @@ pub use self::{
     edit::{Edit, EditError},
     forward::Forward,
     key::{KeySource, UnknownKeySource},
+    refusal::Reason,
     settings::{Keep, Limits, Queueing, Retry, Settings, Times},
     sticky::{CookieNameError, Sticky},
 };
