@@ -1,5 +1,7 @@
 //! The HTTP reverse proxy: HTTP/1.0 and 1.1 on both sides.
 
+#[allow(dead_code, reason = "until the exchange uses it")]
+mod chunked;
 #[allow(dead_code, unused_imports, reason = "until the exchange uses it")]
 mod edit;
 #[allow(dead_code, unused_imports, reason = "until the exchange uses it")]
