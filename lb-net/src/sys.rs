@@ -183,7 +183,7 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize>
 }
 
 /// Reads what is there without waiting, and leaves it there.
-#[cfg(all(feature = "tcp", feature = "proxy-protocol"))]
+#[cfg(any(feature = "http", all(feature = "tcp", feature = "proxy-protocol")))]
 pub(crate) fn peek(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::net::recv(socket, buffer, RecvFlags::DONTWAIT | RecvFlags::PEEK)?.0)
 }

@@ -15,7 +15,7 @@ mod head;
 #[allow(dead_code, unused_imports, reason = "until the exchange uses it")]
 mod host;
 mod key;
-mod refusal;
+mod pool;
 mod settings;
 mod sticky;
 
