@@ -27,6 +27,8 @@ mod asking;
 #[cfg(feature = "config")]
 pub mod config;
 pub mod connect;
+#[cfg(feature = "http")]
+mod deadline;
 #[cfg(feature = "discover")]
 pub mod discover;
 #[cfg(feature = "tcp")]
