@@ -50,6 +50,7 @@ mod lease;
 mod member;
 mod openings;
 mod outcome;
+mod queue;
 mod request;
 pub mod selector;
 pub mod sim;
@@ -70,6 +71,7 @@ pub use self::{
     health::{Cause, Health, HealthPolicy},
     lease::Lease,
     outcome::Outcome,
+    queue::{Queue, QueueFull, Ticket},
     request::{Request, Tried},
     selector::Selector,
     spec::SpecError,
