@@ -345,7 +345,9 @@ mod tests {
     #[test]
     fn of_those_whose_time_is_over_the_earliest_goes_first() {
         let mut queue = Queue::new(9);
-        [5, 3, 8, 3].iter().enumerate().for_each(|(k, due)| drop(queue.join(k, 0, at(*due)).unwrap()));
+        for (k, due) in [5, 3, 8, 3].into_iter().enumerate() {
+            queue.join(k, 0, at(due)).unwrap();
+        }
         let mut gone = |now| std::iter::from_fn(|| queue.expire(at(now)).map(|(_, k)| k)).collect::<Vec<_>>();
         assert_eq!([gone(2), gone(5), gone(7)], [vec![], vec![1, 3, 0], vec![]]);
         assert_eq!((queue.next_deadline(), in_order(&queue)), (Some(at(8)), vec![2]));
@@ -367,7 +369,7 @@ mod tests {
         let mut queue = Queue::new(100);
         let mut fill = || {
             let tickets: [Ticket; 100] = std::array::from_fn(|k| queue.join(k, 0, at(k as u64 % 7)).unwrap());
-            tickets.into_iter().for_each(|ticket| drop(queue.leave(ticket)));
+            assert!(tickets.into_iter().all(|ticket| queue.leave(ticket).is_some()));
         };
         fill();
         assert_eq!(allocation_counter::measure(fill).count_total, 0);
