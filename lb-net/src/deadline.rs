@@ -38,6 +38,8 @@ const CHUNK: usize = 256;
 /// The deadlines of one listener's connections. Moments are nanoseconds since it was made.
 pub(crate) struct Sweep {
     epoch: Instant,
+    /// When the task has looked last.
+    looked: AtomicU64,
     /// When the task looks next. Whoever sets an earlier deadline moves it.
     next_look: AtomicU64,
     moved: Notify,
@@ -69,7 +71,7 @@ pub(crate) struct Deadline {
 impl Sweep {
     pub(crate) fn new() -> Arc<Self> {
         let (epoch, next_look) = (now(), AtomicU64::new(NEVER));
-        Arc::new(Self { epoch, next_look, moved: Notify::new(), places: Mutex::default() })
+        Arc::new(Self { epoch, looked: AtomicU64::new(0), next_look, moved: Notify::new(), places: Mutex::default() })
     }
 
     /// Wakes those whose time has come, for as long as it is polled. They are woken again at each tick until they have set
@@ -79,6 +81,7 @@ impl Sweep {
         loop {
             self.wait(looked, if sure { NEVER } else { next_tick(looked) }).await;
             looked = self.nanos(now());
+            self.looked.store(looked, Relaxed);
             let expected = self.next_look.load(Relaxed) <= looked;
             let earliest = self.wake_due(looked);
             if expected {
@@ -106,6 +109,13 @@ impl Sweep {
                 return;
             }
         }
+    }
+
+    /// Wakes all, whatever their deadlines are.
+    pub(crate) fn wake_all(&self) {
+        let all: Vec<Waker> =
+            self.places().chunks.iter().flat_map(|chunk| chunk.wakers.iter().flatten().cloned()).collect();
+        all.into_iter().for_each(Waker::wake);
     }
 
     /// Returns when to look again.
@@ -195,6 +205,11 @@ impl Deadline {
 
     pub(crate) fn is_set(&self) -> bool {
         self.at().load(Relaxed) != NEVER
+    }
+
+    /// Whether a look has found it due: to be asked before [`is_due`](Self::is_due), as it needs no clock.
+    pub(crate) fn is_noticed(&self) -> bool {
+        self.at().load(Relaxed) <= self.sweep.looked.load(Relaxed)
     }
 
     /// Whoever was woken asks, and then sets another one or clears it.

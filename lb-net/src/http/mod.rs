@@ -1,28 +1,44 @@
 //! The HTTP reverse proxy: HTTP/1.0 and 1.1 on both sides.
 
-#[allow(dead_code, reason = "until the exchange uses it")]
+mod answer;
+mod asked;
+mod body;
+mod buffer;
 mod chunked;
-#[allow(dead_code, unused_imports, reason = "until the exchange uses it")]
+mod client;
+mod connection;
 mod edit;
-#[allow(dead_code, unused_imports, reason = "until the exchange uses it")]
+mod exchange;
 mod field;
-#[allow(dead_code, unused_imports, reason = "until the exchange uses it")]
 mod forward;
-#[allow(dead_code, unused_imports, reason = "until the exchange uses it")]
 mod framing;
-#[allow(dead_code, unused_imports, reason = "until the exchange uses it")]
 mod head;
-#[allow(dead_code, unused_imports, reason = "until the exchange uses it")]
 mod host;
 mod key;
+mod own_answer;
+mod pace;
 mod pool;
+mod refusal;
+mod relaying;
 mod settings;
+mod splice;
 mod sticky;
+mod tunnel;
+mod upstream;
+mod wire;
+mod worker;
 
 use std::{fmt, io, net::TcpListener, sync::Arc};
 
-use lb_core::Balancer;
-use tokio::sync::watch;
+use lb_core::{
+    BackendId, Balancer,
+    rand::{SeedableRng as _, rngs::SmallRng},
+};
+use tokio::{
+    sync::watch,
+    task::coop::consume_budget,
+    time::{Instant, timeout},
+};
 
 pub use self::{
     edit::{Edit, EditError},
@@ -32,8 +48,11 @@ pub use self::{
     settings::{Keep, Limits, Queueing, Retry, Settings, Times},
     sticky::{CookieNameError, Sticky},
 };
+use self::{connection::Connection, worker::Worker};
 use crate::{
     connect::{Addresses, Connect, Dialer},
+    drain::Sessions,
+    driver::now,
     listener::Listener,
 };
 
@@ -46,6 +65,7 @@ struct Inner<T> {
     balancer: Arc<Balancer<T>>,
     connector: Arc<dyn Connect<T>>,
     settings: Settings,
+    seed: Option<u64>,
 }
 
 impl<T> Clone for HttpProxy<T> {
@@ -57,7 +77,7 @@ impl<T> Clone for HttpProxy<T> {
 impl<T> Clone for Inner<T> {
     fn clone(&self) -> Self {
         let (balancer, connector) = (Arc::clone(&self.balancer), Arc::clone(&self.connector));
-        Self { balancer, connector, settings: self.settings.clone() }
+        Self { balancer, connector, settings: self.settings.clone(), seed: self.seed }
     }
 }
 
@@ -86,7 +106,7 @@ impl<T: Send + Sync + 'static> HttpProxy<T> {
     /// A proxy that connects in a way of your own.
     #[must_use]
     pub fn with_connector(balancer: Arc<Balancer<T>>, connector: Arc<dyn Connect<T>>) -> Self {
-        Self { inner: Arc::new(Inner { balancer, connector, settings: Settings::default() }) }
+        Self { inner: Arc::new(Inner { balancer, connector, settings: Settings::default(), seed: None }) }
     }
 
     /// The same with these settings.
@@ -121,20 +141,72 @@ impl<T: Send + Sync + 'static> HttpProxy<T> {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send,
     ) -> io::Result<Served> {
-        let mut listener = Listener::new(listener)?;
-        tokio::pin!(shutdown);
-        loop {
-            tokio::select! {
-                () = &mut shutdown => return Ok(Served { cut: 0 }),
-                accepted = listener.accept() => drop((accepted?, &proxies)),
-            }
+        let rng = proxies.borrow().rng();
+        let local = listener.local_addr()?;
+        let worker = Arc::new(Worker::new(proxies, rng, local));
+        let wanted = |id| worker.known().inner.wants(id);
+        tokio::select! {
+            biased;
+            served = accept_all(&worker, listener, shutdown) => served,
+            never = Arc::clone(&worker.sweep).run() => match never {},
+            never = Arc::clone(&worker.alarms).ring() => match never {},
+            never = worker.pool.keep_swept(wanted) => match never {},
         }
     }
+
+    fn rng(&self) -> SmallRng {
+        let seed = self.inner.seed.unwrap_or_else(|| {
+            use std::hash::{BuildHasher as _, RandomState};
+            RandomState::new().hash_one(now())
+        });
+        SmallRng::seed_from_u64(seed)
+    }
+}
+
+impl<T> Inner<T> {
+    /// Whether requests may still go to this backend.
+    fn wants(&self, id: BackendId) -> bool {
+        let _ = id;
+        true
+    }
+}
+
+async fn accept_all<T: Send + Sync + 'static>(
+    worker: &Arc<Worker<T>>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<Served> {
+    let mut listener = Listener::new(listener)?;
+    let mut sessions = Sessions::default();
+    let begin = |sessions: &mut Sessions, (client, peer)| {
+        worker.follow();
+        sessions.spawn(Connection::new(worker, client, peer));
+    };
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            // First, because under a load that never lets the queue run empty nothing behind it would be asked.
+            biased;
+            () = &mut shutdown => break,
+            accepted = listener.accept() => begin(&mut sessions, accepted?),
+        }
+    }
+    let (grace, stopped) = (worker.known().inner.settings.times.grace, Instant::now());
+    let emptied = timeout(grace, async {
+        while let Some(accepted) = listener.accept_queued().await? {
+            begin(&mut sessions, accepted);
+            consume_budget().await;
+        }
+        io::Result::Ok(())
+    });
+    emptied.await.unwrap_or(Ok(()))?;
+    drop(listener);
+    worker.stop();
+    Ok(Served { cut: sessions.drain(grace.saturating_sub(stopped.elapsed())).await })
 }
 
 impl<T> fmt::Debug for HttpProxy<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { balancer: _, connector: _, settings } = &*self.inner;
-        f.debug_struct("HttpProxy").field("settings", settings).finish_non_exhaustive()
+        f.debug_struct("HttpProxy").field("settings", &self.inner.settings).finish_non_exhaustive()
     }
 }

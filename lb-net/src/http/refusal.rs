@@ -84,6 +84,14 @@ pub enum Reason {
     RequestTimeout,
     /// lb is about to stop.
     Stopping,
+    /// The client went away before its answer was whole.
+    ClientGone,
+    /// The client did not take its answer in time.
+    ClientStalled,
+    /// The backend broke off in the middle of its answer.
+    AnswerCut,
+    /// The backend did not go on with its answer in time.
+    AnswerTimeout,
 }
 
 impl Reason {
@@ -143,6 +151,10 @@ impl Reason {
             Self::FirstByteTimeout => (504, "first-byte-timeout", "The server did not answer in time."),
             Self::RequestTimeout => (504, "request-timeout", "The request took too long."),
             Self::Stopping => (503, "stopping", "The load balancer is about to stop."),
+            Self::ClientGone => (499, "client-gone", "The client went away."),
+            Self::ClientStalled => (408, "client-stalled", "The client did not take its answer in time."),
+            Self::AnswerCut => (502, "answer-cut", "The server broke off in the middle of its answer."),
+            Self::AnswerTimeout => (504, "answer-timeout", "The server did not go on with its answer in time."),
         }
     }
 }

@@ -366,7 +366,7 @@ fn gone(error: &io::Error) -> bool {
 }
 
 /// Wakes this task again after the reactor and the other tasks had their turn.
-fn yield_to_others(cx: &mut Context<'_>) {
+pub(crate) fn yield_to_others(cx: &mut Context<'_>) {
     // Polled once, `yield_now` hands the waker to the runtime, which keeps it until it has looked at the sockets.
     let _ = pin!(tokio::task::yield_now()).poll(cx);
 }

@@ -1,7 +1,7 @@
 //! Bytes both ways between a client and its backend, until both have said all they had to say.
 
 mod flow;
-mod pipe;
+pub(crate) mod pipe;
 mod tap;
 
 use std::fmt;
@@ -14,6 +14,8 @@ use tokio::time::{Instant, Sleep};
 
 use crate::driver::later;
 use crate::sys;
+#[cfg(feature = "http")]
+pub(crate) use flow::yield_to_others;
 use flow::{Fault, Flow, State};
 use tap::Ear;
 pub use tap::{Direction, Tap};

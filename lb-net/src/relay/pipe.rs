@@ -8,7 +8,7 @@ use crate::sys;
 
 /// How much one pipe holds, where the kernel allows it: what a user without privileges may have (pipe-max-size).
 /// Measured with 1 and 8 downloads: 256 KiB costs 1.2 and 1.7 times the CPU, for more and smaller turns.
-pub(super) const PIPE_BYTES: u32 = 1024 * 1024;
+pub(crate) const PIPE_BYTES: u32 = 1024 * 1024;
 
 /// Pipes that a thread keeps for its next bulk transfer. Two descriptors each.
 const KEPT: usize = 8;
@@ -25,10 +25,10 @@ thread_local! {
 
 /// One pipe and how many bytes are in it.
 #[derive(Debug)]
-pub(super) struct Pipe {
-    pub(super) reader: OwnedFd,
-    pub(super) writer: OwnedFd,
-    pub(super) filled: u32,
+pub(crate) struct Pipe {
+    pub(crate) reader: OwnedFd,
+    pub(crate) writer: OwnedFd,
+    pub(crate) filled: u32,
     _place: Place,
 }
 
@@ -51,7 +51,7 @@ impl Drop for Place {
 }
 
 /// An empty pipe from this thread's pool, or a new one; `None` when there is none to be had.
-pub(super) fn take() -> Option<Pipe> {
+pub(crate) fn take() -> Option<Pipe> {
     let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
     pooled.or_else(|| {
         let _place = Place::take()?;
@@ -61,7 +61,7 @@ pub(super) fn take() -> Option<Pipe> {
 }
 
 /// Keeps an empty pipe for the next transfer on this thread.
-pub(super) fn give_back(pipe: Pipe) {
+pub(crate) fn give_back(pipe: Pipe) {
     debug_assert_eq!(pipe.filled, 0, "bytes of one session must never meet another");
     // Should the thread be ending, the pipe is closed with the closure that holds it.
     let _ = POOL.try_with(move |pool| {
@@ -74,7 +74,7 @@ pub(super) fn give_back(pipe: Pipe) {
 
 /// Pipes in this thread's pool.
 #[cfg(test)]
-pub(super) fn pooled() -> usize {
+pub(crate) fn pooled() -> usize {
     POOL.with(|pool| pool.borrow().len())
 }
 

@@ -1,0 +1,184 @@
+//! Sending a request to a backend, and the head of what it answers.
+
+use std::task::{Context, Poll};
+
+use super::{
+    body::{Body, Fault, Source},
+    buffer::BUFFER_BYTES,
+    chunked::ChunkReader,
+    client::Gone,
+    asked::head_limits,
+    exchange::{Exchange, Failure},
+    field::FieldRoom,
+    forward::{Back, write_answer},
+    framing::{self, AnswerFraming},
+    head::AnswerHead,
+    pace::{self, WaitsFor},
+    upstream::Upstream,
+    wire::Wire as _,
+    Reason,
+};
+use crate::driver::now;
+
+/// Interim answers (RFC 9110 section 15.2) that one request may have.
+const MOST_INTERIM: u32 = 64;
+
+/// An answer of which the head has been read.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// Its body on the way to the client.
+    pub(super) body: Body,
+    /// The backend's connection may have another request.
+    pub(super) keeps_upstream: bool,
+    /// The client's connection may have another one, as it was told.
+    pub(super) keeps_client: bool,
+    /// Only the end of the connection says where the body ends.
+    pub(super) ends_with_connection: bool,
+    pub(super) is_switching: bool,
+}
+
+impl<T: Send + Sync + 'static> Exchange<'_, T> {
+    /// Sends what there is to send, and reads until the head of the final answer is here.
+    pub(super) fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        upstream: &mut Upstream,
+    ) -> Poll<Result<Answer, Failure>> {
+        self.parts.deadline.watch(cx.waker());
+        self.poll_upload(cx, upstream)?;
+        while let Poll::Ready(more) = self.poll_more(cx, upstream) {
+            more?;
+            if let Some(answer) = self.read_answer(upstream)? {
+                return Poll::Ready(Ok(answer));
+            }
+        }
+        if !self.answer_lead.rest().is_empty() {
+            // An interim answer. Whether it has arrived nobody needs to know.
+            let _ = self.parts.poll_send(cx, &mut self.answer_lead);
+        }
+        if self.upload.is_done() && matches!(self.parts.socket.poll_gone(cx), Poll::Ready(Gone::Reset)) {
+            return Poll::Ready(Err(Failure::ClientGone));
+        }
+        match self.overdue() {
+            Some(reason) => Poll::Ready(Err(reason)),
+            None => Poll::Pending,
+        }
+    }
+
+    /// More of the request, as far as it goes.
+    pub(super) fn poll_upload(&mut self, cx: &mut Context<'_>, upstream: &mut Upstream) -> Result<(), Failure> {
+        if self.upload_stopped || (self.upload.is_done() && self.lead.rest().is_empty()) {
+            return Ok(());
+        }
+        let Self { parts, upload, lead, .. } = self;
+        let client = (&mut parts.socket, &mut parts.input);
+        match upload.poll(cx, client, (&mut upstream.stream, lead), BUFFER_BYTES) {
+            Poll::Ready(Err(Fault::Source(_))) => return Err(Failure::ClientGone),
+            Poll::Ready(Err(Fault::Bad(reason))) => return Err(Failure::Refused(reason)),
+            // It may have answered before it closed.
+            Poll::Ready(Err(Fault::Sink(_))) => self.upload_stopped = true,
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        let moved = self.upload.moved + self.lead.sent_bytes();
+        self.upload_wait.note(moved, now);
+        Ok(())
+    }
+
+    fn poll_more(&mut self, cx: &mut Context<'_>, upstream: &mut Upstream) -> Poll<Result<(), Failure>> {
+        let limits = head_limits(&self.parts.proxy.inner);
+        let Upstream { stream, buffer, .. } = upstream;
+        if buffer.room().is_empty() && !buffer.grow(limits.bytes + 1) {
+            return Poll::Ready(Err(Failure::BadAnswer(Reason::AnswerTooLarge)));
+        }
+        match stream.poll_read(cx, buffer.room()) {
+            Poll::Ready(Ok(count @ 1..)) => {
+                buffer.fill(count);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(_) => Poll::Ready(Err(Failure::Closed)),
+            Poll::Pending => {
+                buffer.release_empty();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Passes interim answers on. `None`: more bytes are needed.
+    fn read_answer(&mut self, upstream: &mut Upstream) -> Result<Option<Answer>, Failure> {
+        loop {
+            let mut room = FieldRoom::new();
+            let limits = head_limits(&self.parts.proxy.inner);
+            let parsed = AnswerHead::parse(upstream.buffer.filled(), &mut room, &limits);
+            let Some(head) = parsed.map_err(Failure::BadAnswer)? else { return Ok(None) };
+            let asked = framing::Asked { head: self.asked.is_head, upgrade: self.asked.framing.upgrade };
+            let framing = framing::of_answer(&head, &asked).map_err(Failure::BadAnswer)?;
+            let answer = self.write_answer(&head, &framing);
+            let bytes = head.bytes;
+            upstream.buffer.consume(bytes);
+            match answer {
+                Some(answer) => return Ok(Some(answer)),
+                None if upstream.buffer.is_empty() => return Ok(None),
+                None => {}
+            }
+        }
+    }
+
+    /// `None` is an interim one.
+    fn write_answer(&mut self, head: &AnswerHead<'_, '_>, framing: &AnswerFraming) -> Option<Answer> {
+        let inner = &self.parts.proxy.inner;
+        let for_client = framing.for_client(self.asked.minor);
+        let ends_with_connection = for_client == framing::Body::UntilClose;
+        let keeps_client = self.asked.framing.keep_alive
+            && self.upload.has_ended()
+            && !ends_with_connection
+            && !self.parts.worker.is_stopping();
+        let back = Back {
+            edits: &inner.settings.answer_edits,
+            more_edits: &[],
+            via: inner.settings.forward.via.as_deref(),
+            client_minor: self.asked.minor,
+            keep_alive: keeps_client,
+            body: for_client,
+            trailers: self.asked.framing.trailers,
+            set_cookie: None,
+        };
+        if framing.interim {
+            if self.asked.minor > 0 {
+                self.has_begun = true;
+                write_answer(head, framing, &back, self.answer_lead.bytes_mut());
+            }
+            return None;
+        }
+        write_answer(head, framing, &back, self.answer_lead.bytes_mut());
+        let source = match framing.body {
+            framing::Body::None => Source::Length(0),
+            framing::Body::Length(length) => Source::Length(length),
+            framing::Body::Chunked => Source::Chunked(ChunkReader::new()),
+            framing::Body::UntilClose => Source::UntilClose,
+        };
+        Some(Answer {
+            status: head.status,
+            body: Body::new(source, for_client == framing::Body::Chunked).with_trailers(self.asked.framing.trailers),
+            keeps_upstream: framing.keep_alive,
+            keeps_client,
+            ends_with_connection,
+            is_switching: framing.switching,
+        })
+    }
+
+    /// Whether the backend, the client, or the whole take too long, as far as the answer has not begun.
+    fn overdue(&mut self) -> Option<Failure> {
+        let times = &self.parts.proxy.inner.settings.times;
+        let waits_for = match () {
+            () if self.upload_stopped || (self.upload.is_done() && self.lead.rest().is_empty()) => WaitsFor::BackendToBegin,
+            () if self.upload.waits_for_sink() || !self.lead.rest().is_empty() => WaitsFor::BackendToTake,
+            () => WaitsFor::ClientToSay,
+        };
+        let limits = [self.upload_wait.limit(waits_for, times), pace::whole(self.began, times)];
+        let reason = self.parts.overdue(limits)?;
+        Some(match reason {
+            Reason::BodyTimeout => Failure::Refused(reason),
+            _ => Failure::TimedOut(reason),
+        })
+    }
+}

@@ -1,0 +1,288 @@
+//! One client connection from its accept to its end: idle most of the time, and small then.
+
+use std::{
+    future::poll_fn,
+    io::IoSlice,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Reason,
+    asked::{Asked, head_limits},
+    buffer::{Buffer, Lead},
+    client::ClientSocket,
+    exchange::{self, Next},
+    pace,
+    wire::Wire as _,
+    worker::{Known, Worker},
+};
+use crate::{deadline::Deadline, driver::now};
+
+/// A connection whose last request is not older has its state in memory: most ask again at once, or not for long.
+const WARM: Duration = Duration::from_secs(1);
+
+/// How long a client that is told to go may take to notice, and what it may say meanwhile.
+const LINGER_TIME: Duration = Duration::from_secs(5);
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
+/// A connection, written by hand because it lives long and there are many: what a request needs is in a box of its own,
+/// and gone a moment after the last one.
+pub(super) enum Connection<T> {
+    /// Waiting for a request.
+    Idle(Box<Parts<T>>),
+    /// Serving requests.
+    Busy(Pin<Box<Serving<T>>>),
+    Ended,
+}
+
+type Serving<T> = dyn Future<Output = Option<Box<Parts<T>>>> + Send;
+
+/// What a connection has for as long as it lives.
+pub(super) struct Parts<T> {
+    pub(super) worker: Arc<Worker<T>>,
+    pub(super) proxy: Known<T>,
+    pub(super) socket: ClientSocket,
+    /// Who is connected.
+    pub(super) peer: SocketAddr,
+    /// Who asks: the peer, or whom a proxy in front of us has introduced.
+    pub(super) client: SocketAddr,
+    /// Its key.
+    pub(super) client_key: u64,
+    /// What it has sent and we have not used.
+    pub(super) input: Buffer,
+    pub(super) deadline: Deadline,
+    /// Until when it may be idle; before its first request, until when that must be here.
+    idle_until: Instant,
+    /// Bytes of a head that were not enough.
+    seen: usize,
+    pub(super) requests: u32,
+}
+
+impl<T: Send + Sync + 'static> Connection<T> {
+    pub(super) fn new(worker: &Arc<Worker<T>>, socket: std::net::TcpStream, peer: SocketAddr) -> Self {
+        let proxy = worker.known();
+        let idle_until = now() + proxy.inner.settings.times.head;
+        Self::Idle(Box::new(Parts {
+            worker: Arc::clone(worker),
+            proxy,
+            socket: ClientSocket::new(socket),
+            peer,
+            client: peer,
+            client_key: lb_core::key::of_address(peer.ip()),
+            input: Buffer::default(),
+            deadline: Deadline::new(&worker.sweep),
+            idle_until,
+            seen: 0,
+            requests: 0,
+        }))
+    }
+}
+
+impl<T: Send + Sync + 'static> Future for Connection<T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            *self = match std::mem::replace(&mut *self, Self::Ended) {
+                Self::Idle(mut parts) => match parts.poll_request(cx) {
+                    Poll::Pending => {
+                        *self = Self::Idle(parts);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(false) => return Poll::Ready(()),
+                    Poll::Ready(true) => Self::Busy(Box::pin(serve(parts))),
+                },
+                Self::Busy(mut serving) => match serving.as_mut().poll(cx) {
+                    Poll::Pending => {
+                        *self = Self::Busy(serving);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(None) => return Poll::Ready(()),
+                    Poll::Ready(Some(parts)) => Self::Idle(parts),
+                },
+                Self::Ended => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+/// Serves the requests that are there and those that follow soon. Without a return the connection is over.
+async fn serve<T: Send + Sync + 'static>(mut parts: Box<Parts<T>>) -> Option<Box<Parts<T>>> {
+    loop {
+        match exchange::serve(&mut parts).await {
+            Next::Another => {}
+            Next::Close => return None,
+            Next::Cut => {
+                parts.socket.reset_on_close();
+                return None;
+            }
+            Next::Linger => {
+                parts.linger().await;
+                return None;
+            }
+            Next::Tunnel(tunnel) => {
+                tunnel.run(*parts).await;
+                return None;
+            }
+        }
+        let ended = now();
+        parts.idle_until = ended + parts.proxy.inner.settings.times.idle;
+        if parts.input.is_empty() {
+            let warm_until = ended + WARM;
+            match poll_fn(|cx| parts.poll_warm(cx, warm_until)).await {
+                Warm::Request => {}
+                Warm::Cold => return Some(parts),
+                Warm::Over => return None,
+            }
+        }
+        parts.refresh();
+    }
+}
+
+/// What a connection is that has been asked something a moment ago.
+enum Warm {
+    Request,
+    Cold,
+    Over,
+}
+
+impl<T: Send + Sync + 'static> Parts<T> {
+    /// Ready when bytes of a request are here, or (`false`) when the connection is over.
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.deadline.watch(cx.waker());
+        if !self.input.is_empty() {
+            return Poll::Ready(true);
+        }
+        if let Poll::Ready(alive) = self.poll_bytes(cx) {
+            self.refresh();
+            return Poll::Ready(alive);
+        }
+        let until = self.worker.lingers_until().map_or(self.idle_until, |end| end.min(self.idle_until));
+        if self.is_over(until) {
+            return Poll::Ready(false);
+        }
+        Poll::Pending
+    }
+
+    /// The same for a connection that has been asked something a moment ago.
+    fn poll_warm(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<Warm> {
+        self.deadline.watch(cx.waker());
+        match self.poll_bytes(cx) {
+            Poll::Ready(true) => Poll::Ready(Warm::Request),
+            Poll::Ready(false) => Poll::Ready(Warm::Over),
+            Poll::Pending if self.is_over(until) || self.worker.is_stopping() => Poll::Ready(Warm::Cold),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Whether this moment has come; otherwise this task is woken then.
+    fn is_over(&mut self, until: Instant) -> bool {
+        self.deadline.set(until);
+        self.deadline.is_noticed() && self.deadline.is_due(now())
+    }
+
+    /// The latest settings.
+    fn refresh(&mut self) {
+        self.worker.refresh(&mut self.proxy);
+    }
+
+    /// Ready when there are more bytes (`true`), or none any more.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let polled = self.socket.poll_read(cx, self.input.room());
+        let Poll::Ready(read) = polled else {
+            self.input.release_empty();
+            return Poll::Pending;
+        };
+        let count = read.unwrap_or(0);
+        self.input.fill(count);
+        Poll::Ready(count > 0)
+    }
+
+    /// Ready when the head of a request is here and judged; `None` when the client has left instead.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        lead: &mut Lead,
+        began: Instant,
+    ) -> Poll<Result<Option<Asked>, Reason>> {
+        self.deadline.watch(cx.waker());
+        let limits = head_limits(&self.proxy.inner);
+        loop {
+            if limits.worth_parsing(self.input.filled(), self.seen) {
+                if let Some(asked) = Asked::read(self, lead)? {
+                    self.seen = 0;
+                    return Poll::Ready(Ok(Some(asked)));
+                }
+                self.seen = self.input.len();
+            }
+            if self.input.room().is_empty() {
+                self.input.grow(limits.bytes + 1);
+            }
+            match self.poll_bytes(cx) {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => return Poll::Ready(Ok(None)),
+                Poll::Pending => break,
+            }
+        }
+        let until = pace::after(began, self.proxy.inner.settings.times.head);
+        let until = if self.requests == 0 { until.min(self.idle_until) } else { until };
+        if self.is_over(until) { Poll::Ready(Err(Reason::HeadTimeout)) } else { Poll::Pending }
+    }
+
+    /// Sends all of it, as long as the client takes it; whether it did.
+    pub(super) async fn flush(&mut self, lead: &mut Lead) -> bool {
+        let until = pace::after(now(), self.proxy.inner.settings.times.body);
+        poll_fn(|cx| {
+            self.deadline.watch(cx.waker());
+            match self.poll_send(cx, lead) {
+                Poll::Pending if self.is_over(until) => Poll::Ready(false),
+                polled => polled,
+            }
+        })
+        .await
+    }
+
+    /// Sends what can be sent; ready when it is all of it, or (`false`) when the client has gone.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, lead: &mut Lead) -> Poll<bool> {
+        while !lead.rest().is_empty() {
+            match ready!(self.socket.poll_write(cx, &[IoSlice::new(lead.rest())])) {
+                Ok(count @ 1..) => drop(lead.sent(count)),
+                _ => return Poll::Ready(false),
+            }
+        }
+        Poll::Ready(true)
+    }
+
+    /// The first of these moments that has come; otherwise this task is woken then.
+    pub(super) fn overdue(&mut self, limits: [Option<(Instant, Reason)>; 2]) -> Option<Reason> {
+        let (until, reason) = limits.into_iter().flatten().min_by_key(|(until, _)| *until)?;
+        self.is_over(until).then_some(reason)
+    }
+
+    /// Closes without losing what the client has not read yet: to close while it still sends would reset the connection.
+    async fn linger(&mut self) {
+        if self.socket.shutdown_write().is_err() {
+            return;
+        }
+        let until = pace::after(now(), LINGER_TIME);
+        let mut left = LINGER_BYTES;
+        poll_fn(|cx| {
+            self.deadline.watch(cx.waker());
+            loop {
+                match self.poll_bytes(cx) {
+                    Poll::Ready(true) if left > 0 => {
+                        left = left.saturating_sub(self.input.len());
+                        self.input.consume(usize::MAX);
+                    }
+                    Poll::Pending if !self.is_over(until) => return Poll::Pending,
+                    _ => return Poll::Ready(()),
+                }
+            }
+        })
+        .await;
+    }
+}
