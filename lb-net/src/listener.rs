@@ -18,6 +18,10 @@ const BACKLOG: i32 = 4096;
 /// How long accept rests when descriptors have run out. Nothing is lost: connections wait in the queue.
 const REST: Duration = Duration::from_millis(50);
 
+/// How long a client may be silent before it is handed out without a word. Whole seconds, as the kernel has it.
+#[cfg(feature = "http")]
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}")]
@@ -95,6 +99,15 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket)
+}
+
+/// Has a listener hand out clients when their first bytes are there, where the client is the one to speak first: who can
+/// be answered at once need not be waited for. Those that say nothing come a second or so later.
+///
+/// Clients that have not said anything are no part of the queue: they are reset if the listener is closed meanwhile.
+#[cfg(feature = "http")]
+pub(crate) fn await_bytes(listener: &TcpListener) -> io::Result<()> {
+    sys::defer_accept(listener, SILENCE)
 }
 
 /// One worker's listener, on the runtime that it was made on.
@@ -186,4 +199,30 @@ impl Listener {
 fn passes(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     !matches!(errno, Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::OPNOTSUPP | Errno::FAULT) | None)
+}
+
+#[cfg(all(test, feature = "http"))]
+mod tests {
+    use std::io::Write as _;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_comes_with_its_first_bytes_or_when_it_was_silent_for_a_while() {
+        let socket = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+        await_bytes(&socket).unwrap();
+        let mut listener = Listener::new(socket).unwrap();
+        let address = listener.local_address().unwrap();
+        let silent = TcpStream::connect(address).unwrap();
+        let mut speaking = TcpStream::connect(address).unwrap();
+        assert!(listener.accept_queued().await.unwrap().is_none());
+        speaking.write_all(b"request").unwrap();
+        for (client, bytes) in [(speaking, 7), (silent, 0)] {
+            let (accepted, peer) = timeout(Duration::from_secs(20), listener.accept()).await.unwrap().unwrap();
+            assert_eq!(peer, client.local_addr().unwrap());
+            assert_eq!(sys::receive(accepted, &mut [0; 100]).unwrap_or(0), bytes);
+        }
+    }
 }

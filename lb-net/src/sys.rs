@@ -1,13 +1,19 @@
 //! The system calls that tokio and std do not offer, each as one small function.
 
 use std::io;
+#[cfg(feature = "http")]
+use std::io::IoSlice;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+#[cfg(feature = "http")]
+use std::os::fd::AsRawFd as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::io::{Errno, FdFlags};
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, sockopt};
+#[cfg(feature = "http")]
+use rustix::net::{SendAncillaryBuffer, Shutdown};
 use rustix::pipe::{PipeFlags, SpliceFlags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::Interest;
@@ -191,6 +197,33 @@ pub(crate) fn peek(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
 /// Writes what fits without waiting, whatever the reactor knows of this socket.
 pub(crate) fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+}
+
+/// As [`send`], of several slices in one call.
+#[cfg(feature = "http")]
+pub(crate) fn send_slices(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    Ok(rustix::net::sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags)?)
+}
+
+/// Tells the peer that nothing more comes.
+#[cfg(feature = "http")]
+pub(crate) fn shutdown_write(socket: impl AsFd) -> io::Result<()> {
+    Ok(rustix::net::shutdown(socket, Shutdown::Write)?)
+}
+
+/// Has a listener hand out connections whose first bytes are there, for as long as `most`: then without them
+/// (`TCP_DEFER_ACCEPT`). For protocols in which the client speaks first.
+#[cfg(feature = "http")]
+#[allow(unsafe_code, reason = "neither std nor rustix nor socket2 has this option")]
+pub(crate) fn defer_accept(listener: impl AsFd, most: Duration) -> io::Result<()> {
+    let seconds = libc::c_int::try_from(most.as_secs()).unwrap_or(libc::c_int::MAX);
+    let (value, length) = ((&raw const seconds).cast(), size_of::<libc::c_int>() as libc::socklen_t);
+    let listener = listener.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is borrowed for the call, and the kernel reads `length` bytes at `value`, which are those of
+    // `seconds`.
+    let outcome = unsafe { libc::setsockopt(listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, value, length) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A non-blocking pipe, `(read end, write end)`, that holds `bytes`, or a quarter of it where the user has many pipes.

@@ -2,7 +2,6 @@
 
 use std::{
     future::poll_fn,
-    io::IoSlice,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
@@ -17,10 +16,12 @@ use super::{
     client::ClientSocket,
     exchange::{self, Next},
     pace,
-    wire::Wire as _,
     worker::{Known, Worker},
 };
-use crate::{deadline::Deadline, driver::now};
+use crate::{
+    deadline::{Deadline, TICK},
+    driver::now,
+};
 
 /// A connection whose last request is not older has its state in memory: most ask again at once, or not for long.
 const WARM: Duration = Duration::from_secs(1);
@@ -57,6 +58,8 @@ pub(super) struct Parts<T> {
     pub(super) deadline: Deadline,
     /// Until when it may be idle; before its first request, until when that must be here.
     idle_until: Instant,
+    /// When its request began.
+    pub(super) began: Instant,
     /// Bytes of a head that were not enough.
     seen: usize,
     pub(super) requests: u32,
@@ -65,7 +68,8 @@ pub(super) struct Parts<T> {
 impl<T: Send + Sync + 'static> Connection<T> {
     pub(super) fn new(worker: &Arc<Worker<T>>, socket: std::net::TcpStream, peer: SocketAddr) -> Self {
         let proxy = worker.known();
-        let idle_until = now() + proxy.inner.settings.times.head;
+        let began = now();
+        let idle_until = pace::after(began, proxy.inner.settings.times.head);
         Self::Idle(Box::new(Parts {
             worker: Arc::clone(worker),
             proxy,
@@ -76,6 +80,7 @@ impl<T: Send + Sync + 'static> Connection<T> {
             input: Buffer::default(),
             deadline: Deadline::new(&worker.sweep),
             idle_until,
+            began,
             seen: 0,
             requests: 0,
         }))
@@ -117,11 +122,14 @@ async fn serve<T: Send + Sync + 'static>(mut parts: Box<Parts<T>>) -> Option<Box
             Next::Another => {}
             Next::Close => return None,
             Next::Cut => {
-                parts.socket.reset_on_close();
+                // A socket that cannot be told is one that is gone.
+                let _ = parts.socket.set_reset_on_close();
                 return None;
             }
             Next::Linger => {
-                parts.linger().await;
+                let Parts { socket, mut deadline, .. } = *parts;
+                deadline.set(now() + LINGER_TIME);
+                socket.close_gently(LINGER_BYTES, &mut deadline).await;
                 return None;
             }
             Next::Tunnel(tunnel) => {
@@ -130,7 +138,7 @@ async fn serve<T: Send + Sync + 'static>(mut parts: Box<Parts<T>>) -> Option<Box
             }
         }
         let ended = now();
-        parts.idle_until = ended + parts.proxy.inner.settings.times.idle;
+        parts.idle_until = pace::after(ended, parts.proxy.inner.settings.times.idle);
         if parts.input.is_empty() {
             let warm_until = ended + WARM;
             match poll_fn(|cx| parts.poll_warm(cx, warm_until)).await {
@@ -249,7 +257,7 @@ impl<T: Send + Sync + 'static> Parts<T> {
     /// Sends what can be sent; ready when it is all of it, or (`false`) when the client has gone.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, lead: &mut Lead) -> Poll<bool> {
         while !lead.rest().is_empty() {
-            match ready!(self.socket.poll_write(cx, &[IoSlice::new(lead.rest())])) {
+            match ready!(self.socket.poll_write(cx, lead.rest())) {
                 Ok(count @ 1..) => drop(lead.sent(count)),
                 _ => return Poll::Ready(false),
             }
@@ -259,30 +267,14 @@ impl<T: Send + Sync + 'static> Parts<T> {
 
     /// The first of these moments that has come; otherwise this task is woken then.
     pub(super) fn overdue(&mut self, limits: [Option<(Instant, Reason)>; 2]) -> Option<Reason> {
+        if !self.socket.is_registered() {
+            if !self.is_over(pace::after(self.began, TICK)) {
+                return None;
+            }
+            // It waits for longer: its end is to be noticed. If it cannot be, that shows when it gets its answer.
+            let _ = self.socket.register();
+        }
         let (until, reason) = limits.into_iter().flatten().min_by_key(|(until, _)| *until)?;
         self.is_over(until).then_some(reason)
-    }
-
-    /// Closes without losing what the client has not read yet: to close while it still sends would reset the connection.
-    async fn linger(&mut self) {
-        if self.socket.shutdown_write().is_err() {
-            return;
-        }
-        let until = pace::after(now(), LINGER_TIME);
-        let mut left = LINGER_BYTES;
-        poll_fn(|cx| {
-            self.deadline.watch(cx.waker());
-            loop {
-                match self.poll_bytes(cx) {
-                    Poll::Ready(true) if left > 0 => {
-                        left = left.saturating_sub(self.input.len());
-                        self.input.consume(usize::MAX);
-                    }
-                    Poll::Pending if !self.is_over(until) => return Poll::Pending,
-                    _ => return Poll::Ready(()),
-                }
-            }
-        })
-        .await;
     }
 }

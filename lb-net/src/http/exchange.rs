@@ -73,6 +73,7 @@ pub(super) enum Failure {
 pub(super) async fn serve<T: Send + Sync + 'static>(parts: &mut Parts<T>) -> Next<T> {
     let mut lead = Lead::pooled();
     let began = now();
+    parts.began = began;
     match poll_fn(|cx| parts.poll_head(cx, &mut lead, began)).await {
         Ok(Some(asked)) => Exchange::new(parts, asked, lead, began).run().await,
         Ok(None) => Next::Close,

@@ -53,7 +53,7 @@ use crate::{
     connect::{Addresses, Connect, Dialer},
     drain::Sessions,
     driver::now,
-    listener::Listener,
+    listener::{self, Listener},
 };
 
 /// An HTTP reverse proxy in front of a balancer's backends.
@@ -141,6 +141,8 @@ impl<T: Send + Sync + 'static> HttpProxy<T> {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send,
     ) -> io::Result<Served> {
+        // Only a kernel without the option refuses; clients then come before their first bytes.
+        let _ = listener::await_bytes(&listener);
         let rng = proxies.borrow().rng();
         let local = listener.local_addr()?;
         let worker = Arc::new(Worker::new(proxies, rng, local));

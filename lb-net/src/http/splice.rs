@@ -52,41 +52,35 @@ impl Splice {
         from: &mut impl Wire,
         most: u64,
     ) -> Poll<io::Result<Filled>> {
-        let from = from.stream()?;
-        loop {
-            ready!(from.poll_read_ready(cx))?;
-            let Some(mut pipe) = pipe::take() else {
-                self.is_off = true;
-                return Poll::Ready(Ok(Filled::Off));
-            };
-            let most = u32::try_from(most).unwrap_or(u32::MAX).min(PIPE_BYTES);
-            match from.try_io(Interest::READABLE, || sys::splice(from, &pipe.writer, most)) {
-                Ok(0) => {
-                    pipe::give_back(pipe);
-                    return Poll::Ready(Ok(Filled::End));
-                }
-                Ok(count) => {
-                    pipe.filled = count;
-                    self.pipe = Some(pipe);
-                    return Poll::Ready(Ok(Filled::Bytes(u64::from(count))));
-                }
-                // The next turn finds the socket not ready, and waits for it.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => pipe::give_back(pipe),
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                    pipe::give_back(pipe);
-                    self.is_off = true;
-                    return Poll::Ready(Ok(Filled::Off));
-                }
-                Err(error) => return Poll::Ready(Err(error)),
+        let Some(mut pipe) = pipe::take() else {
+            self.is_off = true;
+            return Poll::Ready(Ok(Filled::Off));
+        };
+        let most = u32::try_from(most).unwrap_or(u32::MAX).min(PIPE_BYTES);
+        let polled = poll_when(cx, from, Direction::Read, |from| sys::splice(from, &pipe.writer, most));
+        let filled = match polled {
+            Poll::Ready(Ok(count @ 1..)) => {
+                pipe.filled = count;
+                self.pipe = Some(pipe);
+                return Poll::Ready(Ok(Filled::Bytes(u64::from(count))));
             }
-        }
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(Filled::End)),
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.is_off = true;
+                Poll::Ready(Ok(Filled::Off))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
+        pipe::give_back(pipe);
+        filled
     }
 
     /// Writes what is in the pipe to `to`: so many bytes, and it may be empty then.
     pub(super) fn poll_empty(&mut self, cx: &mut Context<'_>, to: &mut impl Wire) -> Poll<io::Result<u64>> {
-        let to = to.stream()?;
         let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(0)) };
-        let written = ready!(poll_write(cx, pipe, to))?;
+        let splice = |to: &TcpStream| sys::splice(&pipe.reader, to, pipe.filled);
+        let written = ready!(poll_when(cx, to, Direction::Write, splice))?;
         pipe.filled = pipe.filled.saturating_sub(written);
         if pipe.filled == 0 {
             self.pipe.take().into_iter().for_each(pipe::give_back);
@@ -95,12 +89,51 @@ impl Splice {
     }
 }
 
-fn poll_write(cx: &mut Context<'_>, pipe: &Pipe, to: &TcpStream) -> Poll<io::Result<u32>> {
+#[derive(Clone, Copy)]
+enum Direction {
+    Read,
+    Write,
+}
+
+/// Does it as soon as the reactor says so, or at once where that may have been told to forget something.
+fn poll_when(
+    cx: &mut Context<'_>,
+    wire: &mut impl Wire,
+    direction: Direction,
+    act: impl Fn(&TcpStream) -> io::Result<u32>,
+) -> Poll<io::Result<u32>> {
     loop {
-        ready!(to.poll_write_ready(cx))?;
-        match to.try_io(Interest::WRITABLE, || sys::splice(&pipe.reader, to, pipe.filled)) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            outcome => return Poll::Ready(outcome),
+        let is_eager = direction.eager(wire).is_some_and(|eager| *eager);
+        let stream = wire.stream()?;
+        let (polled, interest) = match direction {
+            Direction::Read => (stream.poll_read_ready(cx), Interest::READABLE),
+            Direction::Write => (stream.poll_write_ready(cx), Interest::WRITABLE),
+        };
+        let outcome = match polled {
+            Poll::Ready(Ok(())) => stream.try_io(interest, || act(stream)),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending if is_eager => act(stream),
+            Poll::Pending => return Poll::Pending,
+        };
+        if !would_block(&outcome) {
+            return Poll::Ready(outcome);
+        }
+        // From a vain try on the reactor tells of what comes.
+        if let Some(eager) = direction.eager(wire) {
+            *eager = false;
         }
     }
+}
+
+impl Direction {
+    fn eager(self, wire: &mut impl Wire) -> Option<&mut bool> {
+        match self {
+            Self::Read => wire.eager_read(),
+            Self::Write => wire.eager_write(),
+        }
+    }
+}
+
+fn would_block(outcome: &io::Result<u32>) -> bool {
+    matches!(outcome, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }

@@ -11,6 +11,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::client::ClientSocket;
+
 /// One end of an exchange.
 pub(super) trait Wire {
     /// Reads what is there: 0 bytes are the end.
@@ -21,6 +23,16 @@ pub(super) trait Wire {
 
     /// The socket itself, known to the reactor.
     fn stream(&mut self) -> io::Result<&TcpStream>;
+
+    /// Where it is noted that there may be bytes of which the reactor does not tell.
+    fn eager_read(&mut self) -> Option<&mut bool> {
+        None
+    }
+
+    /// The same of room.
+    fn eager_write(&mut self) -> Option<&mut bool> {
+        None
+    }
 }
 
 impl Wire for TcpStream {
@@ -39,5 +51,27 @@ impl Wire for TcpStream {
 
     fn stream(&mut self) -> io::Result<&TcpStream> {
         Ok(self)
+    }
+}
+
+impl Wire for ClientSocket {
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        Self::poll_read(self, cx, into)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, slices)
+    }
+
+    fn stream(&mut self) -> io::Result<&TcpStream> {
+        self.registered()
+    }
+
+    fn eager_read(&mut self) -> Option<&mut bool> {
+        Some(&mut self.eager_read)
+    }
+
+    fn eager_write(&mut self) -> Option<&mut bool> {
+        Some(&mut self.eager_write)
     }
 }
