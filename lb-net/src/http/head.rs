@@ -270,3 +270,301 @@ fn judge_target<'b>(method: &str, target: &'b str) -> Result<(Option<&'b str>, &
     let path = if path.is_empty() && method == "OPTIONS" { "*" } else { path };
     Ok((Some(authority), path))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits { bytes: 4096, fields: 9 };
+
+    /// Method, host, path, minor version, length, and fields.
+    type Seen = (String, Option<String>, String, u8, usize, Vec<(String, Vec<u8>)>);
+
+    fn request(bytes: &[u8]) -> Result<Option<Seen>, Reason> {
+        let mut room = FieldRoom::new();
+        let head = RequestHead::parse(bytes, &mut room, &LIMITS)?;
+        Ok(head.map(|head| {
+            let fields = head.fields.iter().map(|field| (field.name.to_owned(), field.value.to_vec())).collect();
+            let host = head.authority.map(str::to_owned);
+            (head.method.to_owned(), host, head.path.to_owned(), head.minor, head.bytes, fields)
+        }))
+    }
+
+    fn answer(bytes: &[u8]) -> Result<Option<(u16, String, u8, usize)>, Reason> {
+        let mut room = FieldRoom::new();
+        let head = AnswerHead::parse(bytes, &mut room, &LIMITS)?;
+        Ok(head.map(|head| (head.status, head.reason.to_owned(), head.minor, head.bytes)))
+    }
+
+    #[test]
+    fn a_head_is_found_where_it_ends_and_not_before() {
+        for first in ["GET / HTTP/1.1", "GET / HTTP/1.0", "GET / HTTP/1.7", "\r\nGET / HTTP/1.1"] {
+            let head = format!("{first}\r\nHost: \ta \t\r\nX:\r\ny:1,\t2 \u{e4}\r\n\r\n");
+            let text = format!("{head}GET");
+            for end in 0..head.len() {
+                assert_eq!(request(&text.as_bytes()[..end]), Ok(None), "{:?}", &text.as_bytes()[..end]);
+            }
+            let fields = [("Host", "a"), ("X", ""), ("y", "1,\t2 \u{e4}")];
+            let fields = fields.map(|(name, value)| (name.to_owned(), value.into())).to_vec();
+            let minor = u8::from(!first.ends_with('0'));
+            assert_eq!(request(text.as_bytes()), Ok(Some(("GET".into(), None, "/".into(), minor, head.len(), fields))));
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_line_is_refused_with_its_reason() {
+        use Reason::*;
+        let rows: [(&str, Reason); 37] = [
+            ("GET", BadRequestLine),
+            ("GET /", BadRequestLine),
+            ("GET / ", BadRequestLine),
+            ("GET / HTTP/1.1 ", BadRequestLine),
+            ("GET / HTTP/1.1\r", BadRequestLine),
+            ("GET / http/1.1", BadRequestLine),
+            ("GET / HTTP/1.", BadRequestLine),
+            ("GET / HTTP/1.10", BadRequestLine),
+            ("GET / HTTP/1.1x", BadRequestLine),
+            ("GET / HTTP/1,1", BadRequestLine),
+            ("GET / HTTP/11.1", BadRequestLine),
+            ("GET / HTTP /1.1", BadRequestLine),
+            ("GET / HTTP/2.0", BadVersion),
+            ("GET / HTTP/0.9", BadVersion),
+            ("PRI * HTTP/2.0", BadVersion),
+            (" GET / HTTP/1.1", BadMethod),
+            ("G\u{c4}T / HTTP/1.1", BadMethod),
+            ("GET\t/ HTTP/1.1", BadMethod),
+            ("G(T / HTTP/1.1", BadMethod),
+            ("\u{16}\u{3}\u{1} / HTTP/1.1", BadMethod),
+            ("GET  / HTTP/1.1", BadTarget),
+            ("GET /  HTTP/1.1", BadTarget),
+            ("GET /a b HTTP/1.1", BadTarget),
+            ("GET /a\tb HTTP/1.1", BadTarget),
+            ("GET /\u{0}b HTTP/1.1", BadTarget),
+            ("GET /\u{e4} HTTP/1.1", BadTarget),
+            ("GET /\u{7f} HTTP/1.1", BadTarget),
+            ("GET /a#b HTTP/1.1", BadTarget),
+            ("GET a HTTP/1.1", BadTarget),
+            ("GET a:80 HTTP/1.1", BadTarget),
+            ("GET * HTTP/1.1", BadTarget),
+            ("GET ?a HTTP/1.1", BadTarget),
+            ("GET ftp://a/ HTTP/1.1", BadTarget),
+            ("GET http:/a HTTP/1.1", BadTarget),
+            ("GET http://u@a/ HTTP/1.1", BadTarget),
+            ("GET http:///a HTTP/1.1", BadTarget),
+            ("CONNECT a:80 HTTP/1.1", ConnectNotAllowed),
+        ];
+        for (line, reason) in rows {
+            let head = format!("{line}\r\nHost: a\r\n\r\n");
+            assert_eq!(request(head.as_bytes()), Err(reason), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn targets_are_split_into_host_and_path() {
+        let rows = [
+            ("GET /a?b=http://c HTTP/1.1", None, "/a?b=http://c"),
+            ("GET //a HTTP/1.1", None, "//a"),
+            ("OPTIONS * HTTP/1.1", None, "*"),
+            ("GET http://a:80/b HTTP/1.1", Some("a:80"), "/b"),
+            ("GET HTTPS://a HTTP/1.1", Some("a"), ""),
+            ("GET http://a?b HTTP/1.1", Some("a"), "?b"),
+            ("OPTIONS http://[::1]:8 HTTP/1.1", Some("[::1]:8"), "*"),
+            ("get /{}|\"<>\\^` HTTP/1.1", None, "/{}|\"<>\\^`"),
+        ];
+        for (line, host, path) in rows {
+            let seen = request(format!("{line}\r\n\r\n").as_bytes()).unwrap().unwrap();
+            assert_eq!((seen.1.as_deref(), seen.2.as_str()), (host, path), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_line_of_a_field_is_refused() {
+        let rows = [
+            "X : 1",
+            "X\t: 1",
+            " X: 1",
+            "\tX: 1",
+            "X: 1\r\n 2",
+            "X: 1\r\n\t2",
+            ": 1",
+            "X",
+            "X Y: 1",
+            "X(: 1",
+            "X\u{e4}: 1",
+            "X\0: 1",
+            "X: a\0b",
+            "X: a\rb",
+            "X: a\r\rb",
+            "X: a\u{7f}",
+            "X: a\u{b}b",
+            "X: \u{1b}",
+            "\0",
+            "X;: 1",
+            "\"X\": 1",
+            "@: 1",
+        ];
+        for line in rows {
+            for first in ["GET / HTTP/1.1", "GET / HTTP/1.2"] {
+                let head = format!("{first}\r\n{line}\r\nHost: a\r\n\r\n");
+                assert_eq!(request(head.as_bytes()), Err(Reason::BadField), "{head:?}");
+                let head = format!("{first}\r\nHost: a\r\n{line}\r\n\r\n");
+                assert_eq!(request(head.as_bytes()), Err(Reason::BadField), "{head:?}");
+            }
+            for first in ["HTTP/1.1 200 OK", "HTTP/1.2 200 OK"] {
+                let head = format!("{first}\r\n{line}\r\nA: a\r\n\r\n");
+                assert_eq!(answer(head.as_bytes()), Err(Reason::BadAnswer), "{head:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_end_with_cr_lf_only() {
+        for (first, version) in
+            [("GET / HTTP/1.1", true), ("GET / HTTP/1.2", true), ("HTTP/1.1 200 OK", false), ("HTTP/1.2 200 OK", false)]
+        {
+            let ends = [
+                ["\n", "\r\n", "\r\n"],
+                ["\r\n", "\n", "\r\n"],
+                ["\r\n", "\r\n", "\n"],
+                ["\r\n", "\r\n", "\r"],
+                ["\r", "\r\n", "\r\n"],
+            ];
+            for [one, two, three] in ends {
+                for field in ["", "X: 1", "X:"] {
+                    let two = if field.is_empty() { "" } else { two };
+                    if [one, two, three].iter().all(|end| end.is_empty() || *end == "\r\n") {
+                        continue;
+                    }
+                    let head = format!("{first}{one}{field}{two}{three}xxx");
+                    match version {
+                        true => assert!(request(head.as_bytes()).is_err(), "{head:?}"),
+                        false => assert_eq!(answer(head.as_bytes()), Err(Reason::BadAnswer), "{head:?}"),
+                    }
+                }
+            }
+        }
+        assert_eq!(request(b"GET / HTTP/1.1\nHost: a\r\n\r\n"), Err(Reason::BadLineEnd));
+    }
+
+    #[test]
+    fn one_empty_line_is_ignored_in_front_of_a_request_and_nothing_else() {
+        for begin in ["\r\n\r\n", "\n", "\r\n\n", "\r\r\n", "\r\n\r", "\rG", "\r\n \r\n"] {
+            assert!(request(format!("{begin}GET / HTTP/1.1\r\n\r\n").as_bytes()).is_err(), "{begin:?}");
+        }
+        assert!(request(b"\r\nGET / HTTP/1.1\r\n\r\n").is_ok_and(|seen| seen.is_some_and(|seen| seen.4 == 20)));
+        for begin in ["\r\n", "\n", " ", "\0"] {
+            assert_eq!(
+                answer(format!("{begin}HTTP/1.1 200 OK\r\n\r\n").as_bytes()),
+                Err(Reason::BadAnswer),
+                "{begin:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn heads_have_limits() {
+        let long = |bytes: usize| format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(bytes - 18));
+        assert!(request(long(4096).as_bytes()).is_ok_and(|seen| seen.is_some()));
+        assert_eq!(request(long(4097).as_bytes()), Err(Reason::HeadTooLarge));
+        assert_eq!(request(&long(9999).as_bytes()[..4095]), Ok(None));
+        assert_eq!(request(&long(9999).as_bytes()[..4096]), Err(Reason::TargetTooLong));
+        let lines = |first: &str, count| format!("{first}\r\n{}\r\n", "X: 1\r\n".repeat(count));
+        for first in ["GET / HTTP/1.1", "GET / HTTP/1.2"] {
+            assert!(request(lines(first, 9).as_bytes()).is_ok_and(|seen| seen.is_some()));
+            assert_eq!(request(lines(first, 10).as_bytes()), Err(Reason::HeadTooLarge));
+        }
+        for first in ["HTTP/1.1 200 OK", "HTTP/1.2 200 OK"] {
+            assert!(answer(lines(first, 9).as_bytes()).is_ok_and(|seen| seen.is_some()));
+            assert_eq!(answer(lines(first, 10).as_bytes()), Err(Reason::AnswerTooLarge));
+        }
+        let field = format!("HTTP/1.1 200 OK\r\nX: {}", "a".repeat(4096));
+        assert_eq!(answer(field.as_bytes()), Err(Reason::AnswerTooLarge));
+    }
+
+    #[test]
+    fn a_head_in_single_bytes_is_parsed_once_a_line() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let looks = (1..=head.len()).filter(|end| LIMITS.worth_parsing(&head[..*end], end - 1)).count();
+        assert_eq!(looks, 4);
+        assert!(LIMITS.worth_parsing(&[b'a'; 4096], 4095));
+    }
+
+    #[test]
+    fn status_lines_are_a_version_and_a_number() {
+        let rows = [
+            ("HTTP/1.1 200 OK", 200, "OK", 1),
+            ("HTTP/1.0 404 Not\tFound", 404, "Not\tFound", 0),
+            ("HTTP/1.1 599 ", 599, "", 1),
+            ("HTTP/1.1 100", 100, "", 1),
+            ("HTTP/1.9 204 None", 204, "None", 1),
+            ("HTTP/1.9 204", 204, "", 1),
+        ];
+        for (line, status, reason, minor) in rows {
+            let head = format!("{line}\r\n\r\n");
+            assert_eq!(answer(head.as_bytes()), Ok(Some((status, reason.to_owned(), minor, head.len()))), "{line}");
+            for end in 0..head.len() {
+                assert_eq!(answer(&head.as_bytes()[..end]), Ok(None), "{line} to {end}");
+            }
+        }
+        let rows = [
+            "HTTP/1.1 099 A",
+            "HTTP/1.1 600 A",
+            "HTTP/1.1 999 A",
+            "HTTP/1.1 000 A",
+            "HTTP/1.1 20 A",
+            "HTTP/1.1 2000 A",
+            "HTTP/1.1 -20 A",
+            "HTTP/1.1  200 A",
+            "HTTP/1.1\t200 A",
+            "HTTP/1.1 200\tA",
+            "HTTP/1.1 2x0 A",
+            "HTTP/2.0 200 A",
+            "HTTP/2 200",
+            "HTTP/0.9 200 A",
+            "http/1.1 200 A",
+            "HTTP/1.1 200 \0",
+            "HTTP/1.1 200 A\rB",
+            "HTTP/1.11 200 A",
+            "HTTP/1. 200 A",
+            "ICY 200 A",
+            "<html>",
+            "",
+            "HTTP",
+            "HTTP/1.9 20 A",
+            "HTTP/1.9 600 A",
+            "HTTP/1.9  200 A",
+            "HTTP/1.9 200 \u{1}",
+            "220 mail ESMTP",
+        ];
+        for line in rows {
+            assert_eq!(answer(format!("{line}\r\nX: 1\r\n\r\n").as_bytes()), Err(Reason::BadAnswer), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn fields_in_disguise_are_known() {
+        let rows = [
+            ("HOST", Known::Host),
+            ("x-forwarded-Host", Known::XForwardedHost),
+            ("X-Forwarded-porT", Known::XForwardedPort),
+            ("X_Forwarded_For", Known::Disguised),
+            ("transfer_encoding", Known::Disguised),
+            ("Content-Length-", Known::Other),
+            ("X-Forwarded-Most", Known::Other),
+            ("", Known::Other),
+        ];
+        for (name, known) in rows {
+            assert_eq!(Known::of(name), known, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(begin in "(GET / HTTP/1.[0-9]|HTTP/1.[0-9] 200 OK|)", rest in prop::collection::vec(any::<u8>(), 0..99)) {
+            let bytes = [begin.as_bytes(), &rest].concat();
+            let _ = (request(&bytes), answer(&bytes));
+        }
+    }
+}
