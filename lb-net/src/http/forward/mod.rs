@@ -76,40 +76,4 @@ pub(crate) struct Back<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{
-        super::{
-            field::FieldRoom,
-            framing::of_request,
-            head::{HeadLimits, RequestHead},
-            refusal::Reason,
-        },
-        *,
-    };
-
-    const LIMITS: HeadLimits = HeadLimits { bytes: 64 * 1024, fields: 128 };
-
-    /// What lb says to a backend for this head, of which lines end with `\n` here.
-    fn request(text: &str, change: impl FnOnce(&mut Hop<'_>)) -> Result<String, Reason> {
-        let forward = Forward::default();
-        let client = "192.0.2.7:4000".parse().unwrap();
-        let local = "198.51.100.1:8080".parse().unwrap();
-        let mut hop = Hop { client, local, peer_trusted: false, forward: &forward, edits: &[], more_edits: &[] };
-        change(&mut hop);
-        let bytes = text.replace('\n', "\r\n").into_bytes();
-        let mut room = FieldRoom::new();
-        let head = RequestHead::parse(&bytes, &mut room, &LIMITS)?.expect("it is whole");
-        let framing = of_request(&head)?;
-        let mut out = Vec::new();
-        write_request(&head, &framing, &hop, &mut out)?;
-        Ok(String::from_utf8(out).unwrap().replace("\r\n", "\n"))
-    }
-
-    #[test]
-    fn a_plain_request_goes_on_with_who_asked() {
-        let said = request("GET /a?b HTTP/1.1\nHost: a\nX-A: 1\nConnection: keep-alive\nX-B:2 \n\n", |_| {});
-        let expected = "GET /a?b HTTP/1.1\nHost: a\nX-A: 1\nX-B: 2\nX-Forwarded-For: 192.0.2.7\nX-Forwarded-Proto: http\n\
-                        X-Forwarded-Host: a\nX-Forwarded-Port: 8080\nVia: 1.1 lb\n\n";
-        assert_eq!(said.as_deref(), Ok(expected));
-    }
-}
+mod tests;
