@@ -20,18 +20,23 @@
 //!
 //! Without features there are the pieces to build a transport from: [`listener`], [`connect`], [`relay`], [`drive`].
 
-#[cfg(feature = "tcp")]
+#[cfg(any(feature = "tcp", feature = "http"))]
+#[cfg_attr(not(feature = "tcp"), allow(dead_code, reason = "until the HTTP exchange uses it"))]
 mod alarm;
 #[cfg(feature = "resolve")]
 mod asking;
 #[cfg(feature = "config")]
 pub mod config;
 pub mod connect;
+#[cfg(any(feature = "tcp", feature = "http"))]
+#[cfg_attr(not(feature = "tcp"), allow(dead_code, reason = "until the HTTP exchange uses it"))]
+mod counted;
 #[cfg(feature = "http")]
 mod deadline;
 #[cfg(feature = "discover")]
 pub mod discover;
-#[cfg(feature = "tcp")]
+#[cfg(any(feature = "tcp", feature = "http"))]
+#[cfg_attr(not(feature = "tcp"), allow(dead_code, reason = "until the HTTP exchange uses it"))]
 mod drain;
 mod driver;
 #[cfg(feature = "http")]
@@ -44,6 +49,8 @@ mod keepalive;
 pub mod listener;
 #[cfg(feature = "manage")]
 pub mod manage;
+#[cfg(any(feature = "tcp", feature = "http"))]
+pub mod observe;
 #[cfg(feature = "probe")]
 pub mod probe;
 #[cfg(feature = "proxy-protocol")]

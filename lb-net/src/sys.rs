@@ -243,7 +243,7 @@ pub(crate) fn splice(from: impl AsFd, to: impl AsFd, bytes: u32) -> io::Result<u
 }
 
 /// Is it us who lack something to connect with: descriptors, memory, or a local port?
-#[cfg(any(feature = "tcp", feature = "probe"))]
+#[cfg(any(feature = "tcp", feature = "http", feature = "probe"))]
 pub(crate) fn lacks_means(error: &io::Error) -> bool {
     ran_out(error) || matches!(Errno::from_io_error(error), Some(Errno::ADDRNOTAVAIL | Errno::AGAIN))
 }

@@ -1,6 +1,9 @@
 //! From a backend to a connection.
 
 mod addresses;
+#[cfg(any(feature = "tcp", feature = "http"))]
+#[cfg_attr(not(feature = "tcp"), allow(dead_code, reason = "until the HTTP exchange uses it"))]
+pub(crate) mod race;
 mod several;
 
 use std::{

@@ -1,21 +1,17 @@
 //! L4 balancing: accept, pick, connect, relay, report.
 
-mod counted;
 #[cfg(feature = "proxy-protocol")]
 mod introduce;
-mod observe;
-mod race;
 mod session;
 mod settings;
 
 use std::{fmt, io, net::TcpListener, sync::Arc};
 
 use lb_core::{
-    Balancer, Lease,
+    Balancer,
     rand::{Rng as _, SeedableRng, rngs::SmallRng},
 };
 use tokio::{
-    net::TcpStream,
     sync::watch,
     task::coop::consume_budget,
     time::{Instant, timeout},
@@ -23,16 +19,14 @@ use tokio::{
 
 #[cfg(feature = "proxy-protocol")]
 pub use self::introduce::{AcceptProxy, NoIntroduction};
-pub use self::{
-    observe::{Direction, NoConnection, Observer, Tap},
-    settings::Settings,
-};
-use self::{race::Race, session::Session};
+use self::session::Session;
+pub use self::settings::Settings;
+pub use crate::observe::{Direction, NoConnection, Observer, Tap};
 #[cfg(feature = "proxy-protocol")]
 use crate::proxy_protocol::Version;
 use crate::{
     alarm::Alarms,
-    connect::{Addresses, Connect, Dialer},
+    connect::{Addresses, Connect, Dialer, race::Race},
     drain::Sessions,
     driver::now,
     listener::Listener,
@@ -291,5 +285,3 @@ impl<T> fmt::Debug for TcpProxy<T> {
         f.debug_struct("TcpProxy").field("settings", &self.inner.settings).finish_non_exhaustive()
     }
 }
-
-type Connected<T> = (TcpStream, Lease<T>);

@@ -8,17 +8,20 @@ use std::{
 };
 
 use lb_core::{
-    Lease, Outcome,
+    Lease, NoPick, Outcome, Request, Tried, key,
     rand::{SeedableRng as _, rngs::SmallRng},
 };
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{io::Interest, net::TcpStream, time::Instant};
 
+use super::Inner;
 #[cfg(feature = "proxy-protocol")]
 use super::introduce::{introduced, preface};
-use super::{Inner, NoConnection, Observer, counted::Counted, race};
 use crate::{
     alarm::Alarms,
+    connect::race::{self, Contest, Track},
+    counted::Counted,
     driver::now,
+    observe::{NoConnection, Observer},
     relay::{End, Relay, Relayed},
 };
 
@@ -78,7 +81,7 @@ async fn connect<T: Send + Sync + 'static>(
     let route = introduced(&inner, &client, peer, &alarms).await?;
     #[cfg(feature = "proxy-protocol")]
     let peer = route.as_ref().map_or(peer, |route| route.source());
-    match race::connect(&inner, &client, peer, SmallRng::seed_from_u64(seed), alarms).await {
+    match connected(&inner, &client, peer, seed, alarms).await {
         Ok((upstream, lease)) => {
             #[cfg(feature = "proxy-protocol")]
             let preface = preface(&inner, &client, peer, route.as_deref());
@@ -94,6 +97,46 @@ async fn connect<T: Send + Sync + 'static>(
             inner.tell(|observer| observer.no_backend(peer, reason));
             None
         }
+    }
+}
+
+async fn connected<T: Send + Sync + 'static>(
+    inner: &Inner<T>,
+    client: &TcpStream,
+    peer: SocketAddr,
+    seed: u64,
+    alarms: Arc<Alarms>,
+) -> Result<(TcpStream, Lease<T>), NoConnection> {
+    let track = Track {
+        connector: &inner.connector,
+        race: &inner.race,
+        timeout: inner.settings.connect_timeout,
+        silence: inner.settings.race,
+        observer: inner.observer.as_ref(),
+        client: peer,
+    };
+    let rng = SmallRng::seed_from_u64(seed);
+    let mut candidates = Candidates { inner, client, key: key::of_address(peer.ip()), rng };
+    race::connect(track, &mut candidates, None, &mut Tried::default(), alarms).await
+}
+
+/// Backends for one client.
+struct Candidates<'a, T> {
+    inner: &'a Inner<T>,
+    client: &'a TcpStream,
+    key: u64,
+    rng: SmallRng,
+}
+
+impl<T: Send + Sync> Contest<T> for Candidates<'_, T> {
+    fn pick(&mut self, tried: &Tried) -> Result<Lease<T>, NoPick> {
+        let request = Request::new(now()).with_key(self.key).with_client(self.key).with_tried(tried);
+        self.inner.balancer.pick(&request, &mut self.rng)
+    }
+
+    async fn gone(&mut self) {
+        // A reset; not an orderly end, which is a half-close and is served.
+        let _ = self.client.ready(Interest::ERROR).await;
     }
 }
 

@@ -14,7 +14,7 @@ const BYTES: u64 = 64 * 1024;
 /// What has been reported of one session. Its counters' cache line is shared by all workers, so it is left alone where
 /// many small messages go to and fro.
 #[derive(Debug, Default)]
-pub(super) struct Counted {
+pub(crate) struct Counted {
     to_backend: u64,
     to_client: u64,
     /// Polls that moved bytes: up to `AT_ONCE` of those reported, and from there on those since the last report.
@@ -23,7 +23,7 @@ pub(super) struct Counted {
 
 impl Counted {
     /// After each poll, with the bytes so far and whether it was the last one.
-    pub(super) fn note<T>(&mut self, (to_backend, to_client): (u64, u64), last: bool, lease: &Lease<T>) {
+    pub(crate) fn note<T>(&mut self, (to_backend, to_client): (u64, u64), last: bool, lease: &Lease<T>) {
         if let Some((more_to_backend, more_to_client)) = self.due(to_backend, to_client, last) {
             lease.add_bytes(more_to_backend, more_to_client);
         }

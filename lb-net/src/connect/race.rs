@@ -1,6 +1,7 @@
 //! Connect, and never wait in vain: a silent backend is raced by the next one.
 //!
-//! The shape is that of Happy Eyeballs (RFC 8305, section 5), over backends instead of addresses.
+//! The shape is that of Happy Eyeballs (RFC 8305, section 5), over backends instead of addresses. It is the same for all
+//! protocols: each says by its [`Contest`] how a backend is chosen for a client, and how that is seen to leave.
 
 use std::{
     collections::BTreeSet,
@@ -16,26 +17,48 @@ use std::{
     time::Duration,
 };
 
-use lb_core::{BackendId, Lease, Outcome, Request, Tried, key, rand::rngs::SmallRng};
+use lb_core::{BackendId, Lease, NoPick, Outcome, Tried};
 use tokio::{
-    io::Interest,
     net::TcpStream,
     time::{Instant, timeout_at},
 };
 
-use super::{Connected, Inner, NoConnection, Observer};
+use super::Connect;
 use crate::{
     alarm::{Alarm, Alarms},
     driver::{later, now},
+    observe::{NoConnection, Observer},
     sys,
 };
 
 /// The shortest time that a backend may be silent: connects on a busy machine take some of it.
 const LEAST_SILENCE: Duration = Duration::from_millis(100);
 
+/// One client that is to get a backend.
+pub(crate) trait Contest<T>: Send {
+    /// The next backend that is not one of the `tried`.
+    fn pick(&mut self, tried: &Tried) -> Result<Lease<T>, NoPick>;
+
+    /// Ends when nobody is there any more to be served. It is asked anew after each thing that happens.
+    fn gone(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// What the connects of one proxy have in common, and for whom they are made.
+pub(crate) struct Track<'a, T> {
+    pub(crate) connector: &'a Arc<dyn Connect<T>>,
+    pub(crate) race: &'a Race,
+    /// How long each attempt may take.
+    pub(crate) timeout: Duration,
+    /// How long a backend may be silent before the next is tried alongside, at most; `None`: one after the other.
+    pub(crate) silence: Option<Duration>,
+    /// Who is told, and of which client.
+    pub(crate) observer: Option<&'a Arc<dyn Observer>>,
+    pub(crate) client: SocketAddr,
+}
+
 /// What connecting learns over time.
 #[derive(Debug, Default)]
-pub(super) struct Race {
+pub(crate) struct Race {
     /// The average connect, in microseconds; 0 before the first.
     usual_micros: AtomicU32,
     /// Backends of which someone waits to learn whether they answer, though no client waits any more.
@@ -97,27 +120,41 @@ impl Race {
     }
 }
 
-/// A connection to the backend that the balancer prefers of those that answer.
-pub(super) async fn connect<T: Send + Sync + 'static>(
-    inner: &Inner<T>,
-    client: &TcpStream,
-    peer: SocketAddr,
-    mut rng: SmallRng,
+impl<T> Track<'_, T> {
+    fn tell(&self, tell: impl FnOnce(&dyn Observer, SocketAddr)) {
+        if let Some(observer) = self.observer {
+            tell(&**observer, self.client);
+        }
+    }
+
+    /// When the next attempt is to begin alongside, if at all. Where one has been silent the others get less time: the
+    /// client has waited already.
+    fn next_start(&self, attempts: &[Attempt<T>], more: bool) -> Option<Instant> {
+        let most = self.silence.filter(|_| more)?;
+        let silence = if attempts.len() > 1 { most.min(LEAST_SILENCE) } else { self.race.patience(most) };
+        attempts.last().map(|last| later(last.began, silence))
+    }
+}
+
+/// A connection to the backend that the balancer prefers of those that answer, beginning with `first` where that was
+/// picked already. Whatever is tried is added to `tried`.
+pub(crate) async fn connect<T: Send + Sync + 'static>(
+    track: Track<'_, T>,
+    contest: &mut impl Contest<T>,
+    mut first: Option<Lease<T>>,
+    tried: &mut Tried,
     alarms: Arc<Alarms>,
-) -> Result<Connected<T>, NoConnection> {
-    let key = key::of_address(peer.ip());
-    let mut tried = Tried::default();
+) -> Result<(TcpStream, Lease<T>), NoConnection> {
     let mut attempts: Vec<Attempt<T>> = Vec::new();
     let mut alarm = Alarm::new(alarms);
     let mut exhausted = None;
     loop {
         if exhausted.is_none() {
-            let request = Request::new(now()).with_key(key).with_client(key).with_tried(&tried);
-            match inner.balancer.pick(&request, &mut rng) {
+            match first.take().map_or_else(|| contest.pick(tried), Ok) {
                 Ok(lease) => {
                     tried.insert(lease.id());
-                    inner.tell(|observer| observer.attempt(peer, lease.name()));
-                    attempts.push(Attempt::begin(inner, lease));
+                    track.tell(|observer, client| observer.attempt(client, lease.name()));
+                    attempts.push(Attempt::begin(&track, lease));
                 }
                 // Those under way may still answer.
                 Err(no_pick) => exhausted = Some(NoConnection::NoPick(no_pick)),
@@ -126,27 +163,27 @@ pub(super) async fn connect<T: Send + Sync + 'static>(
         if let Some(reason) = exhausted.filter(|_| attempts.is_empty()) {
             return Err(reason);
         }
-        let next_start = next_start(inner, &attempts, exhausted.is_none());
-        match next_event(&mut attempts, client, next_start, &mut alarm).await {
+        let next_start = track.next_start(&attempts, exhausted.is_none());
+        match next_event(&mut attempts, contest.gone(), next_start, &mut alarm).await {
             Event::Ended(at, (mut lease, Ok(stream))) => {
                 lease.answered(now());
                 lease.connected();
                 let took = attempts.swap_remove(at).began.elapsed();
-                inner.race.learn(took);
-                inner.tell(|observer| observer.connected(peer, lease.name(), took));
-                attempts.into_iter().for_each(|loser| loser.go_on_alone(inner, peer));
+                track.race.learn(took);
+                track.tell(|observer, client| observer.connected(client, lease.name(), took));
+                attempts.into_iter().for_each(|loser| loser.go_on_alone(&track));
                 return Ok((stream, lease));
             }
             Event::Ended(at, (lease, Err(error))) => {
                 attempts.remove(at);
                 // Time has passed: who was full then may have room now.
                 exhausted = sys::lacks_means(&error).then_some(NoConnection::Shortage);
-                inner.tell(|observer| observer.attempt_failed(peer, lease.name(), &error));
+                track.tell(|observer, client| observer.attempt_failed(client, lease.name(), &error));
                 lease.finish(failure(&error), now());
             }
             Event::Silence => {}
             Event::ClientGone => {
-                attempts.into_iter().for_each(|attempt| attempt.go_on_alone(inner, peer));
+                attempts.into_iter().for_each(|attempt| attempt.go_on_alone(&track));
                 return Err(NoConnection::ClientGone);
             }
         }
@@ -158,17 +195,9 @@ fn failure(error: &io::Error) -> Outcome {
     if sys::lacks_means(error) { Outcome::Cancelled } else { Outcome::ConnectFailed }
 }
 
-/// When the next attempt is to begin alongside, if at all. Where one has been silent the others get less time: the client
-/// has waited already.
-fn next_start<T>(inner: &Inner<T>, attempts: &[Attempt<T>], more: bool) -> Option<Instant> {
-    let most = inner.settings.race.filter(|_| more)?;
-    let silence = if attempts.len() > 1 { most.min(LEAST_SILENCE) } else { inner.race.patience(most) };
-    attempts.last().map(|last| later(last.began, silence))
-}
-
 async fn next_event<T>(
     attempts: &mut [Attempt<T>],
-    client: &TcpStream,
+    gone: impl Future<Output = ()>,
     next_start: Option<Instant>,
     alarm: &mut Alarm,
 ) -> Event<T> {
@@ -189,16 +218,15 @@ async fn next_event<T>(
         // First: the reactor tells of both at once when a client has reset in the queue already, and what it said before
         // must not reach a backend.
         biased;
-        // A reset; not an orderly end, which is a half-close and is served.
-        _ = client.ready(Interest::ERROR) => Event::ClientGone,
+        () = gone => Event::ClientGone,
         event = attempts => event,
     }
 }
 
 impl<T: Send + Sync + 'static> Attempt<T> {
-    fn begin(inner: &Inner<T>, lease: Lease<T>) -> Self {
-        let (connector, id, began) = (Arc::clone(&inner.connector), lease.id(), Instant::now());
-        let deadline = later(began, inner.settings.connect_timeout);
+    fn begin(track: &Track<'_, T>, lease: Lease<T>) -> Self {
+        let (connector, id, began) = (Arc::clone(track.connector), lease.id(), Instant::now());
+        let deadline = later(began, track.timeout);
         let connecting = Box::pin(async move {
             let mut connect = connector.connect(lease.payload());
             let connected = poll_fn(|cx| match connect.as_mut().poll(cx) {
@@ -213,10 +241,10 @@ impl<T: Send + Sync + 'static> Attempt<T> {
     }
 
     /// Nobody waits for it any more. What becomes of it is still worth knowing, once for each backend.
-    fn go_on_alone(self, inner: &Inner<T>, peer: SocketAddr) {
-        let Some(learning) = Learning::begin(&inner.race.learning, self.id) else { return };
+    fn go_on_alone(self, track: &Track<'_, T>) {
+        let Some(learning) = Learning::begin(&track.race.learning, self.id) else { return };
         let Self { deadline, mut connecting, .. } = self;
-        let observer: Option<Arc<dyn Observer>> = inner.observer.clone();
+        let (observer, client) = (track.observer.cloned(), track.client);
         tokio::spawn(async move {
             let _learning = learning;
             let (lease, connected) = match timeout_at(deadline, &mut connecting).await {
@@ -224,7 +252,7 @@ impl<T: Send + Sync + 'static> Attempt<T> {
                 Err(_) => connecting.await,
             };
             if let (Some(observer), Err(error)) = (observer, &connected) {
-                observer.attempt_failed(peer, lease.name(), error);
+                observer.attempt_failed(client, lease.name(), error);
             }
             lease.finish(connected.map_or_else(|error| failure(&error), |_| Outcome::Success), now());
         });

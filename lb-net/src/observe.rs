@@ -13,7 +13,7 @@ pub use crate::relay::{Direction, Tap};
 /// Backends are given by their configured names. `client` is the address of the one who asks: the peer of the connection,
 /// or whom a proxy in front of us has introduced.
 /// ```
-/// use lb_net::tcp::{NoConnection, Observer};
+/// use lb_net::observe::{NoConnection, Observer};
 /// struct Log;
 /// impl Observer for Log {
 ///     fn no_backend(&self, client: std::net::SocketAddr, reason: NoConnection) {
@@ -61,7 +61,7 @@ pub trait Observer: Send + Sync {
 /// Why a client has no connection to a backend.
 /// ```
 /// use lb_core::NoPick;
-/// use lb_net::tcp::NoConnection;
+/// use lb_net::observe::NoConnection;
 /// assert_eq!(NoConnection::NoPick(NoPick::AllFull).to_string(), "all backends are full");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
