@@ -27,6 +27,7 @@ mod tunnel;
 mod upstream;
 mod wire;
 mod worker;
+mod waiting;
 
 use std::{fmt, io, net::TcpListener, sync::Arc};
 

@@ -1,0 +1,844 @@
+//! Requests that wait for a place at a backend.
+//!
+//! A place that becomes free calls the first in line that could use it; whoever is called tries its pick again. One that
+//! fails stays where it was and the call goes on to the next, so that a request whose backend is full holds up none that
+//! may go elsewhere. One that is gone passes its call on too.
+#![allow(dead_code, reason = "until the exchange uses it")]
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+            compiler_fence, fence,
+        },
+    },
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use lb_core::{BackendId, NoPick, Queue, QueueFull, Ticket};
+
+/// Calls that may go on to the next in line between two pokes. In a pool that hashes a call may meet a thousand who all
+/// wait for another backend: beyond these the poke brings each its next try.
+const MOST_PASSED_ON: u32 = 1024;
+/// More places than these are not remembered for those who join next: a poke finds them.
+const MOST_SPARE: usize = 64;
+/// Several workers poke; once in a while is enough.
+const POKE: Duration = Duration::from_millis(50);
+/// All requests are alike as yet.
+const PRIORITY: u8 = 0;
+
+/// The line in front of one balancer, shared by all workers and services that pick from it.
+#[derive(Clone, Default)]
+pub(crate) struct Waiting(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    /// As many as the line has: to be looked at without its lock.
+    len: AtomicUsize,
+    line: Mutex<Line>,
+}
+
+/// What a request needs a place at, as far as anybody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Any backend will do.
+    Any,
+    /// The one that owns this key, if the pool hashes.
+    Key(u64),
+    /// This one: it is pinned to it.
+    Backend(BackendId),
+}
+
+/// What a request saw of the line when it came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    may_try: bool,
+    /// `None`: nobody waited.
+    epoch: Option<u64>,
+}
+
+/// One place in the line; dropping it leaves.
+#[must_use = "dropping it leaves the line"]
+pub(crate) struct Waiter {
+    shared: Arc<Shared>,
+    ticket: Ticket,
+    /// Whether it was told to try, and has not said how it went.
+    tries: bool,
+}
+
+/// It has waited for as long as it may, and is no longer in the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimedOut;
+
+struct Line {
+    queue: Queue<Guest>,
+    /// How many wait for what, without those that nobody waits for.
+    wanted: Vec<(Needs, usize)>,
+    /// Changes whenever a request that is about to join may have missed a place.
+    epoch: u64,
+    /// Calls for which there was nobody, because all who could use the place had been called already and may take
+    /// another one: for those who join now.
+    spare: Vec<BackendId>,
+    passes_left: u32,
+    poked: Option<Instant>,
+}
+
+struct Guest {
+    needs: Needs,
+    turn: Turn,
+    waker: Option<Waker>,
+}
+
+/// Whether it is one's turn to try. A call has the backend at which a place is free; one without is a try for luck.
+#[derive(Clone, Copy)]
+enum Turn {
+    Waits,
+    Called(Option<BackendId>),
+    /// `missed`: a place became free that its try may have been too early for.
+    Tries {
+        call: Option<BackendId>,
+        missed: bool,
+    },
+}
+
+impl Needs {
+    /// Of a request that has tried nothing yet.
+    pub(crate) fn arriving(pin: Option<BackendId>, key: Option<u64>) -> Self {
+        pin.map(Self::Backend).or(key.map(Self::Key)).unwrap_or(Self::Any)
+    }
+
+    /// Of the same after a pick that failed for this reason.
+    pub(crate) fn after(no_pick: NoPick, pin: Option<BackendId>, key: Option<u64>) -> Self {
+        let key = key.filter(|_| no_pick == NoPick::OwnerUnavailable);
+        Self::arriving(pin, key)
+    }
+
+    /// Whether a place at this backend may be what it needs.
+    fn may_use(self, backend: BackendId) -> bool {
+        !matches!(self, Self::Backend(needed) if needed != backend)
+    }
+}
+
+impl Turn {
+    fn call(self) -> Option<BackendId> {
+        match self {
+            Self::Called(call) | Self::Tries { call, .. } => call,
+            Self::Waits => None,
+        }
+    }
+}
+
+impl Arrival {
+    /// Whether it may pick before it waits. Otherwise it would overtake: it has to join at once.
+    pub(crate) fn may_try(self) -> bool {
+        self.may_try
+    }
+}
+
+impl Waiting {
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len.load(Relaxed)
+    }
+
+    /// To be asked before a request's first pick: it must not overtake those who wait for the same. Who waits for a
+    /// backend of its own (a pin, a key's owner) holds up nobody else; where both want one that is just becoming free, the
+    /// newcomer may be the first.
+    pub(crate) fn arrive(&self, needs: Needs) -> Arrival {
+        if self.len() == 0 {
+            return Arrival { may_try: true, epoch: None };
+        }
+        let line = self.0.line();
+        let is_wanted = |by: Needs| line.wanted.iter().any(|(needs, _)| *needs == by);
+        let overtakes = is_wanted(needs) || (is_wanted(Needs::Any) && !matches!(needs, Needs::Backend(_)));
+        let epoch = (!line.queue.is_empty()).then_some(line.epoch);
+        Arrival { may_try: !overtakes, epoch }
+    }
+
+    /// Joins at the end, until this moment. The first turn comes at once if a place may have become free since `arrival`.
+    ///
+    /// # Errors
+    /// When `length` wait already.
+    pub(crate) fn join(
+        &self,
+        arrival: Arrival,
+        needs: Needs,
+        length: usize,
+        until: Instant,
+    ) -> Result<Waiter, QueueFull> {
+        let mut line = self.0.line();
+        line.queue.set_limit(length);
+        let ticket = line.queue.join(Guest { needs, turn: Turn::Waits, waker: None }, PRIORITY, until)?;
+        let turn = if arrival.epoch == Some(line.epoch) { line.spare_for(needs) } else { Turn::Called(None) };
+        line.queue.get_mut(ticket).into_iter().for_each(|guest| guest.turn = turn);
+        line.count(needs);
+        self.0.publish(&line);
+        drop(line);
+        Ok(Waiter { shared: Arc::clone(&self.0), ticket, tries: false })
+    }
+
+    /// There may be a place at this backend: to be called after the end of each lease.
+    #[inline]
+    pub(crate) fn freed(&self, backend: BackendId) {
+        // The end of a lease is a locked instruction, and on x86 no later load overtakes one: nothing to pay there.
+        if cfg!(any(target_arch = "x86", target_arch = "x86_64")) {
+            compiler_fence(SeqCst);
+        } else {
+            fence(SeqCst);
+        }
+        if self.len() > 0 {
+            self.call(backend);
+        }
+    }
+
+    #[cold]
+    fn call(&self, backend: BackendId) {
+        let mut line = self.0.line();
+        line.epoch = line.epoch.wrapping_add(1);
+        let first = line.queue.first();
+        let waker = line.call_from(first, backend);
+        drop(line);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Lets all try again, in order, and ends the wait of those whose time is over. To be called about every 100 ms
+    /// while anybody waits: places also come from where nobody tells (a limit raised, a backend up again, a session that
+    /// is no request).
+    pub(crate) fn poke(&self, now: Instant) {
+        if self.len() == 0 {
+            return;
+        }
+        let mut line = self.0.line();
+        if line.poked.is_some_and(|poked| now < poked + POKE) {
+            return;
+        }
+        line.poked = Some(now);
+        line.passes_left = MOST_PASSED_ON;
+        let mut wakers = Vec::with_capacity(line.queue.len());
+        while let Some((_, guest)) = line.queue.expire(now) {
+            line.discount(guest.needs);
+            wakers.extend(guest.waker);
+        }
+        line.call_all(&mut wakers);
+        line.tidy();
+        self.0.publish(&line);
+        drop(line);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Shared {
+    /// Nothing in here can panic between two states.
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// With the fence in `freed`: whoever gives a place back from here on sees who is in line, or their next picks see
+    /// the place.
+    fn publish(&self, line: &Line) {
+        self.len.store(line.queue.len(), Relaxed);
+        fence(SeqCst);
+    }
+}
+
+impl Waiter {
+    /// Its turn to try: comes once for each call. To be polled again after a try that failed.
+    pub(crate) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<Result<(), TimedOut>> {
+        if self.tries {
+            self.has_failed(None);
+        }
+        let mut line = self.shared.line();
+        let Some(guest) = line.queue.get_mut(self.ticket) else {
+            return Poll::Ready(Err(TimedOut));
+        };
+        if let Turn::Called(call) = guest.turn {
+            guest.turn = Turn::Tries { call, missed: false };
+            self.tries = true;
+            return Poll::Ready(Ok(()));
+        }
+        if !guest.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            guest.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// The same as a future.
+    pub(crate) async fn turn(&mut self) -> Result<(), TimedOut> {
+        std::future::poll_fn(|cx| self.poll_turn(cx)).await
+    }
+
+    /// The try has failed; its place in the line stays, and the call goes on to the next. `needs` is what is known now.
+    pub(crate) fn failed(&mut self, needs: Needs) {
+        self.has_failed(Some(needs));
+    }
+
+    /// It has a place at this backend. If it was called for another one, that call goes on to the next; if it was dropped
+    /// instead, it always would.
+    pub(crate) fn served(self, by: BackendId) {
+        self.shared.leave(self.ticket, Some(by));
+    }
+
+    fn has_failed(&mut self, needs: Option<Needs>) {
+        self.tries = false;
+        let waker = self.shared.line().fail(self.ticket, needs);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        // After `served` the ticket is nobody's.
+        self.shared.leave(self.ticket, None);
+    }
+}
+
+impl Shared {
+    fn leave(&self, ticket: Ticket, by: Option<BackendId>) {
+        let mut line = self.line();
+        let after = line.queue.after(ticket);
+        let Some(guest) = line.queue.leave(ticket) else { return };
+        line.discount(guest.needs);
+        let unused = guest.turn.call().filter(|call| by != Some(*call));
+        let waker = unused.and_then(|call| line.call_from(after, call));
+        line.tidy();
+        self.publish(&line);
+        drop(line);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        let queue = Queue::new(0);
+        let (wanted, spare) = (Vec::new(), Vec::new());
+        Self { queue, wanted, epoch: 0, spare, passes_left: MOST_PASSED_ON, poked: None }
+    }
+}
+
+impl Line {
+    /// Calls the first at or after `next` that waits and may use a place there.
+    fn call_from(&mut self, mut next: Option<Ticket>, backend: BackendId) -> Option<Waker> {
+        while let Some(ticket) = next {
+            next = self.queue.after(ticket);
+            let Some(guest) = self.queue.get_mut(ticket).filter(|guest| guest.needs.may_use(backend)) else { continue };
+            match &mut guest.turn {
+                Turn::Waits => {
+                    guest.turn = Turn::Called(Some(backend));
+                    return guest.waker.take();
+                }
+                // It is about to try anyway, and is before the others.
+                Turn::Called(call @ None) => {
+                    *call = Some(backend);
+                    return None;
+                }
+                Turn::Called(_) => {}
+                Turn::Tries { missed, .. } => *missed = true,
+            }
+        }
+        if self.spare.len() < MOST_SPARE && self.is_called(backend) {
+            self.spare.push(backend);
+        }
+        None
+    }
+
+    /// Whether anybody who may use a place there is about to try.
+    fn is_called(&self, backend: BackendId) -> bool {
+        let tickets = std::iter::successors(self.queue.first(), |ticket| self.queue.after(*ticket));
+        let mut guests = tickets.filter_map(|ticket| self.queue.get(ticket));
+        guests.any(|guest| guest.needs.may_use(backend) && !matches!(guest.turn, Turn::Waits))
+    }
+
+    fn spare_for(&mut self, needs: Needs) -> Turn {
+        let found = self.spare.iter().position(|backend| needs.may_use(*backend));
+        found.map_or(Turn::Waits, |at| Turn::Called(Some(self.spare.swap_remove(at))))
+    }
+
+    fn call_all(&mut self, wakers: &mut Vec<Waker>) {
+        let mut next = self.queue.first();
+        while let Some(ticket) = next {
+            next = self.queue.after(ticket);
+            let Some(guest) = self.queue.get_mut(ticket) else { continue };
+            match &mut guest.turn {
+                Turn::Waits => {
+                    guest.turn = Turn::Called(None);
+                    wakers.extend(guest.waker.take());
+                }
+                Turn::Called(_) => {}
+                Turn::Tries { missed, .. } => *missed = true,
+            }
+        }
+    }
+
+    fn fail(&mut self, ticket: Ticket, needs: Option<Needs>) -> Option<Waker> {
+        let guest = self.queue.get_mut(ticket)?;
+        let Turn::Tries { call, missed } = guest.turn else { return None };
+        guest.turn = if missed { Turn::Called(None) } else { Turn::Waits };
+        let before = guest.needs;
+        guest.needs = needs.unwrap_or(before);
+        if let Some(needs) = needs.filter(|needs| *needs != before) {
+            self.discount(before);
+            self.count(needs);
+        }
+        let call = call?;
+        self.epoch = self.epoch.wrapping_add(1);
+        self.passes_left = self.passes_left.checked_sub(1)?;
+        let after = self.queue.after(ticket);
+        self.call_from(after, call)
+    }
+
+    fn count(&mut self, needs: Needs) {
+        match self.wanted.iter_mut().find(|(other, _)| *other == needs) {
+            Some((_, count)) => *count += 1,
+            None => self.wanted.push((needs, 1)),
+        }
+    }
+
+    fn discount(&mut self, needs: Needs) {
+        let Some(at) = self.wanted.iter().position(|(other, _)| *other == needs) else { return };
+        self.wanted[at].1 -= 1;
+        if self.wanted[at].1 == 0 {
+            self.wanted.swap_remove(at);
+        }
+    }
+
+    /// What was remembered for those in line means nothing to those who come next.
+    fn tidy(&mut self) {
+        if self.queue.is_empty() {
+            self.epoch = self.epoch.wrapping_add(1);
+            self.spare.clear();
+            self.passes_left = MOST_PASSED_ON;
+        }
+    }
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiter").field("ticket", &self.ticket).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::mpsc,
+        task::Wake,
+        thread::{self, Thread},
+    };
+
+    use lb_core::{
+        Balancer, Lease, Outcome, Request, Status,
+        rand::{RngExt as _, SeedableRng as _, rngs::SmallRng},
+    };
+
+    use super::*;
+
+    /// Nobody is stranded for so long.
+    const PATIENCE: Duration = Duration::from_secs(20);
+    const LONG: Duration = Duration::from_secs(3600);
+
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    /// A balancer, its line, and one client of both.
+    #[derive(Clone)]
+    struct Client {
+        balancer: Arc<Balancer<()>>,
+        waiting: Waiting,
+        rng: SmallRng,
+        key: Option<u64>,
+        pin: Option<BackendId>,
+    }
+
+    impl Client {
+        fn of(text: &str) -> Self {
+            let mut rng = SmallRng::seed_from_u64(7);
+            let balancer = Balancer::new(text.parse().unwrap(), Instant::now(), &mut rng, |_| ());
+            Self { balancer: Arc::new(balancer), waiting: Waiting::default(), rng, key: None, pin: None }
+        }
+
+        fn pinned(&self, name: &str) -> Self {
+            Self { pin: Some(BackendId::new(name, 0)), ..self.clone() }
+        }
+
+        fn keyed(&self, key: u64) -> Self {
+            Self { key: Some(key), ..self.clone() }
+        }
+
+        /// The same client whose key belongs to this backend.
+        fn of_owner(&self, name: &str) -> Self {
+            let owned = |key: &u64| self.keyed(*key).pick().is_ok_and(|lease| lease.name() == name);
+            self.keyed((0..1000).find(owned).unwrap())
+        }
+
+        fn pick(&mut self) -> Result<Lease<()>, NoPick> {
+            let mut request = Request::new(Instant::now());
+            (request.key, request.pin) = (self.key, self.pin);
+            self.balancer.pick(&request, &mut self.rng)
+        }
+
+        fn take(&mut self) -> Lease<()> {
+            self.pick().unwrap()
+        }
+
+        fn arrive(&self) -> Arrival {
+            self.waiting.arrive(Needs::arriving(self.pin, self.key))
+        }
+
+        /// Behind all others, after a pick that failed.
+        fn join(&mut self) -> Waiter {
+            let arrival = self.arrive();
+            let needs = Needs::after(self.pick().map(|_| ()).unwrap_err(), self.pin, self.key);
+            self.join_as(arrival, needs).unwrap()
+        }
+
+        fn join_as(&self, arrival: Arrival, needs: Needs) -> Result<Waiter, QueueFull> {
+            self.waiting.join(arrival, needs, 1000, Instant::now() + LONG)
+        }
+
+        /// The same, with the first try behind it.
+        fn wait(&mut self) -> Waiter {
+            let mut waiter = self.join();
+            while is_called(&mut waiter) {
+                let needs = Needs::after(self.pick().map(|_| ()).unwrap_err(), self.pin, self.key);
+                waiter.failed(needs);
+            }
+            waiter
+        }
+
+        fn end(&self, lease: Lease<()>) {
+            let id = lease.id();
+            lease.finish(Outcome::Success, Instant::now());
+            self.waiting.freed(id);
+        }
+
+        /// A whole wait, as a request does it: until it has a place.
+        fn queue(&mut self, waiter: Option<Waiter>) -> Lease<()> {
+            let arrival = self.arrive();
+            let mut needs = Needs::arriving(self.pin, self.key);
+            if waiter.is_none() && arrival.may_try() {
+                match self.pick() {
+                    Ok(lease) => return lease,
+                    Err(no_pick) => needs = Needs::after(no_pick, self.pin, self.key),
+                }
+            }
+            let mut waiter = waiter.unwrap_or_else(|| self.join_as(arrival, needs).unwrap());
+            loop {
+                block(&mut waiter);
+                match self.pick() {
+                    Ok(lease) => {
+                        waiter.served(lease.id());
+                        return lease;
+                    }
+                    Err(no_pick) => waiter.failed(Needs::after(no_pick, self.pin, self.key)),
+                }
+            }
+        }
+    }
+
+    fn is_called(waiter: &mut Waiter) -> bool {
+        waiter.poll_turn(&Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    fn block(waiter: &mut Waiter) {
+        let (waker, since) = (Waker::from(Arc::new(Unpark(thread::current()))), Instant::now());
+        while waiter.poll_turn(&Context::from_waker(&waker)).is_pending() {
+            assert!(since.elapsed() < PATIENCE, "nobody called");
+            thread::park_timeout(PATIENCE);
+        }
+    }
+
+    #[test]
+    fn under_a_limit_of_one_eight_are_served_in_the_order_of_their_arrival() {
+        let mut client = Client::of("a::1");
+        let lease = client.take();
+        let (tell, told) = mpsc::channel();
+        let serve = |number: usize| {
+            let (mut client, tell) = (client.clone(), tell.clone());
+            let waiter = client.join();
+            thread::spawn(move || {
+                let lease = client.queue(Some(waiter));
+                tell.send(number).unwrap();
+                client.end(lease);
+            })
+        };
+        let threads: Vec<_> = (0..8).map(serve).collect();
+        assert_eq!(client.waiting.len(), 8);
+        client.end(lease);
+        let order: Vec<usize> = (0..8).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect();
+        assert_eq!(order, [0, 1, 2, 3, 4, 5, 6, 7]);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(client.waiting.len(), 0);
+    }
+
+    #[test]
+    fn no_place_is_lost_between_two_threads() {
+        let client = Client::of("a::1");
+        let run = || {
+            let mut client = client.clone();
+            thread::spawn(move || {
+                for _ in 0..50_000 {
+                    let lease = client.queue(None);
+                    client.end(lease);
+                }
+            })
+        };
+        let threads = [run(), run()];
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(client.waiting.len(), 0);
+    }
+
+    #[test]
+    fn nobody_is_stranded_among_many_who_are_pinned_or_leave() {
+        let client = Client::of("a::2 b::1");
+        let run = |seed: u64| {
+            let mut client = Client { rng: SmallRng::seed_from_u64(seed), ..client.clone() };
+            thread::spawn(move || {
+                for _ in 0..4_000 {
+                    let pins = [None, None, Some(BackendId::new("a", 0)), Some(BackendId::new("b", 0))];
+                    client.pin = pins[client.rng.random_range(0..4)];
+                    if client.rng.random_range(0..4) == 0 {
+                        let waiter = client.join_as(client.arrive(), Needs::arriving(client.pin, None)).unwrap();
+                        thread::yield_now();
+                        drop(waiter);
+                    }
+                    let lease = client.queue(None);
+                    client.end(lease);
+                }
+            })
+        };
+        let threads: Vec<_> = (0..6).map(run).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(client.waiting.len(), 0);
+    }
+
+    #[test]
+    fn one_place_calls_one() {
+        let mut client = Client::of("a::1");
+        let lease = client.take();
+        let mut waiters = [client.wait(), client.wait(), client.wait()];
+        client.end(lease);
+        assert_eq!(waiters.each_mut().map(is_called), [true, false, false]);
+    }
+
+    #[test]
+    fn one_that_was_to_try_anyway_is_the_one_that_is_called() {
+        let mut client = Client::of("a::1");
+        let lease = client.take();
+        let (mut first, mut second) = (client.join(), client.wait());
+        client.end(lease);
+        assert_eq!((is_called(&mut second), is_called(&mut first)), (false, true));
+    }
+
+    #[test]
+    fn whoever_leaves_passes_its_call_on() {
+        let mut client = Client::of("a::1");
+        let lease = client.take();
+        let [first, mut second, mut third] = [client.wait(), client.wait(), client.wait()];
+        client.end(lease);
+        drop(first);
+        assert!(is_called(&mut second), "called, and gone before it tried");
+        drop(second);
+        assert!(is_called(&mut third), "gone while it tried");
+        third.served(BackendId::new("a", 0));
+        assert_eq!(client.waiting.len(), 0);
+    }
+
+    #[test]
+    fn whoever_has_a_place_calls_nobody() {
+        let mut client = Client::of("a::1");
+        let lease = client.take();
+        let [mut first, mut second] = [client.wait(), client.wait()];
+        client.end(lease);
+        assert!(is_called(&mut first));
+        first.served(BackendId::new("a", 0));
+        assert!(!is_called(&mut second));
+    }
+
+    #[test]
+    fn a_pinned_one_holds_up_nobody_else_and_is_called_for_its_own_backend() {
+        let mut client = Client::of("a::1 b::1");
+        let [a, b] = [client.take(), client.take()];
+        let mut pinned = client.pinned("a").wait();
+        let mut other = client.wait();
+        client.end(b);
+        assert_eq!((is_called(&mut pinned), is_called(&mut other)), (false, true));
+        other.failed(Needs::Any);
+        client.end(a);
+        assert_eq!((is_called(&mut pinned), is_called(&mut other)), (true, false));
+    }
+
+    #[test]
+    fn one_whose_owner_is_full_lets_the_call_go_on() {
+        let mut client = Client::of("a::1 b::1 %");
+        let [mut to_a, mut to_b] = ["a", "b"].map(|name| client.of_owner(name));
+        let [_a, b] = [to_a.take(), to_b.take()];
+        let (mut first, mut second) = (to_a.wait(), to_b.wait());
+        client.end(b);
+        assert_eq!((is_called(&mut first), is_called(&mut second)), (true, false));
+        assert_eq!(to_a.pick().unwrap_err(), NoPick::OwnerUnavailable);
+        first.failed(Needs::after(NoPick::OwnerUnavailable, None, to_a.key));
+        assert_eq!((is_called(&mut first), is_called(&mut second)), (false, true));
+        second.served(BackendId::new("b", 0));
+        assert!(to_b.arrive().may_try(), "another owner is waited for");
+        assert!(!to_a.arrive().may_try());
+        client = to_b;
+        assert!(client.pick().is_ok());
+    }
+
+    #[test]
+    fn whoever_takes_another_place_than_it_was_called_for_passes_its_call_on() {
+        let mut client = Client::of("a::1 b::1");
+        let [a, b] = [client.take(), client.take()];
+        let (mut any, mut pinned) = (client.wait(), client.pinned("a").wait());
+        client.end(a);
+        client.end(b);
+        assert_eq!((is_called(&mut any), is_called(&mut pinned)), (true, false));
+        any.served(BackendId::new("b", 0));
+        assert!(is_called(&mut pinned));
+    }
+
+    #[test]
+    fn newcomers_do_not_overtake() {
+        let mut client = Client::of("a::1 b::1");
+        assert!(client.arrive().may_try(), "nobody waits");
+        let [_a, b] = [client.take(), client.take()];
+        let pinned = client.pinned("a").wait();
+        assert!(client.arrive().may_try() && client.pinned("b").arrive().may_try(), "they do not wait for the same");
+        assert!(!client.pinned("a").arrive().may_try());
+        let mut any = client.wait();
+        drop(pinned);
+        client.end(b);
+        let late = client.arrive();
+        assert!(!late.may_try());
+        let mut late = client.join_as(late, Needs::Any).unwrap();
+        assert_eq!((is_called(&mut any), is_called(&mut late)), (true, false));
+    }
+
+    #[test]
+    fn a_place_that_is_free_between_a_look_and_the_joining_is_not_missed() {
+        let mut client = Client::of("a::1");
+        let lease = client.take();
+        let arrival = client.arrive();
+        assert!(client.pick().is_err());
+        client.end(lease);
+        let mut waiter = client.join_as(arrival, Needs::Any).unwrap();
+        assert!(is_called(&mut waiter) && client.pick().is_ok());
+    }
+
+    #[test]
+    fn a_place_for_which_all_have_been_called_is_for_who_comes_next() {
+        let mut client = Client::of("a::2");
+        let [one, other] = [client.take(), client.take()];
+        let mut first = client.wait();
+        client.end(one);
+        client.end(other);
+        let mut second = client.join_as(client.arrive(), Needs::Any).unwrap();
+        let mut third = client.join_as(client.arrive(), Needs::Any).unwrap();
+        assert_eq!([&mut first, &mut second, &mut third].map(is_called), [true, true, false]);
+    }
+
+    #[test]
+    fn a_place_that_is_free_while_one_tries_is_tried_too() {
+        let mut client = Client::of("a::1 b::1");
+        let [a, b] = [client.take(), client.take()];
+        let mut pinned = client.pinned("b").wait();
+        client.waiting.freed(b.id());
+        assert!(is_called(&mut pinned));
+        client.end(b);
+        pinned.failed(Needs::Backend(BackendId::new("b", 0)));
+        assert!(is_called(&mut pinned), "its try may have been too early");
+        client.end(a);
+    }
+
+    #[test]
+    fn the_line_has_an_end() {
+        let client = Client::of("a");
+        let join = |length| client.waiting.join(client.arrive(), Needs::Any, length, Instant::now() + LONG);
+        let one = join(1).unwrap();
+        assert_eq!(join(1).map(|_| ()), Err(QueueFull));
+        let other = join(2).unwrap();
+        drop((one, other));
+        assert_eq!(join(0).map(|_| ()), Err(QueueFull));
+    }
+
+    #[test]
+    fn what_nobody_tells_is_found_by_a_poke() {
+        let mut client = Client::of("a::1");
+        let _a = client.take();
+        let mut waiters = [client.wait(), client.wait()];
+        let now = Instant::now();
+        client.balancer.set_limit(BackendId::new("a", 0), Some(3), now).unwrap();
+        assert_eq!(waiters.each_mut().map(is_called), [false, false]);
+        client.waiting.poke(now);
+        assert_eq!(waiters.each_mut().map(is_called), [true, true]);
+        waiters.iter_mut().for_each(|waiter| waiter.failed(Needs::Any));
+        client.waiting.poke(now + POKE / 2);
+        assert_eq!(waiters.each_mut().map(is_called), [false, false], "another worker has just done it");
+        client.waiting.poke(now + POKE);
+        assert_eq!(waiters.each_mut().map(is_called), [true, true]);
+    }
+
+    #[tokio::test]
+    async fn whoever_has_waited_too_long_is_told_and_no_longer_in_line() {
+        let client = Client::of("a");
+        let (now, arrival) = (Instant::now(), client.arrive());
+        let mut waiter = client.waiting.join(arrival, Needs::Any, 9, now + POKE).unwrap();
+        let tries = tokio::spawn(async move {
+            let mut tries = 0;
+            while waiter.turn().await.is_ok() {
+                tries += 1;
+            }
+            tries
+        });
+        tokio::task::yield_now().await;
+        client.waiting.poke(now);
+        tokio::task::yield_now().await;
+        client.waiting.poke(now + POKE);
+        assert_eq!(tries.await.unwrap(), 2, "as it joined, and at the first poke");
+        assert_eq!(client.waiting.len(), 0);
+    }
+
+    #[test]
+    fn a_drained_backend_takes_its_own_past_those_who_wait_for_others() {
+        let mut client = Client::of("a::1 b");
+        client.balancer.set_status(BackendId::new("b", 0), Status::Draining, Instant::now()).unwrap();
+        let _a = client.take();
+        let _waits = client.wait();
+        let mut pinned = client.pinned("b");
+        assert!(pinned.arrive().may_try() && pinned.pick().is_ok());
+    }
+
+    #[test]
+    fn calls_that_help_nobody_do_not_go_round_for_ever() {
+        let mut client = Client::of("a::1 b::1");
+        let [_a, b] = [client.take(), client.take()];
+        let mut waiters: Vec<Waiter> = (0..10).map(|_| client.wait()).collect();
+        let mut tries = 0;
+        for _ in 0..1000 {
+            // Nothing is free, and yet there is a call.
+            client.waiting.freed(b.id());
+            for waiter in &mut waiters {
+                if is_called(waiter) {
+                    tries += 1;
+                    waiter.failed(Needs::Any);
+                }
+            }
+        }
+        assert!(tries <= MOST_PASSED_ON as usize + 1000, "{tries}");
+    }
+}
