@@ -7,6 +7,7 @@ mod buffer;
 mod chunked;
 mod client;
 mod connection;
+mod access;
 mod edit;
 mod exchange;
 mod field;
@@ -42,6 +43,7 @@ use tokio::{
 };
 
 pub use self::{
+    access::{AccessFormat, AccessLogError, AccessLogSettings, AccessTo, UnknownAccessFormat},
     edit::{Edit, EditError},
     forward::Forward,
     key::{KeySource, UnknownKeySource},

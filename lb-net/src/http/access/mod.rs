@@ -1,0 +1,5 @@
+//! The access log: a line for each request.
+
+mod settings;
+
+pub use self::settings::{AccessFormat, AccessLogError, AccessLogSettings, AccessTo, UnknownAccessFormat};
