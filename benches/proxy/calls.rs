@@ -1,10 +1,10 @@
 //! System calls for each unit of work, counted by `perf stat` or, where that is not allowed, by `strace -c`.
-use crate::load::Work;
 use crate::process::{Running, helper, pinned, scratch};
 use crate::product::in_path;
-use crate::rounds::Test;
 use crate::session::Session;
+use crate::test::{Job, Test};
 use crate::usage;
+use crate::work::Work;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -30,13 +30,11 @@ pub(crate) fn measure(session: &Session, tests: &[&Test]) -> Vec<Calls> {
     let mut all = Vec::new();
     for test in tests {
         for started in &session.products {
-            let Some(pid) = started.pid().filter(|_| !started.product.only_bulk) else { continue };
-            let mut plan = test.plan(started.port, RUN);
-            plan.warm = Duration::ZERO;
-            let args = plan.to_args();
-            match with_perf(session, pid, &args).or_else(|_| with_strace(session, pid, &args)) {
+            let Some(pid) = started.pid().filter(|_| started.product.suits(test)) else { continue };
+            let job = test.job(started.port, Duration::ZERO, RUN);
+            match with_perf(session, pid, &job).or_else(|_| with_strace(session, pid, &job)) {
                 Ok((calls, work)) if work.exchanges > 0 => {
-                    let each = calls as f64 / work.exchanges as f64;
+                    let each = calls as f64 / (work.exchanges + work.other_exchanges) as f64;
                     all.push(Calls { product: started.product.name, test: test.name, each });
                 }
                 Ok(_) => println!("calls of {}: left out: nothing came back\n", started.product.name),
@@ -52,12 +50,12 @@ fn program(name: &str) -> io::Result<std::path::PathBuf> {
 }
 
 /// perf counts in the kernel while its child, the load, runs.
-fn with_perf(session: &Session, pid: u32, load: &[String]) -> io::Result<(u64, Work)> {
+fn with_perf(session: &Session, pid: u32, load: &Job) -> io::Result<(u64, Work)> {
     let mut said = scratch("")?;
-    let mut command = pinned(session.cpus.load, program("perf")?)?;
+    let mut command = pinned(&session.bench.cpus.load, program("perf")?)?;
     let pids = usage::family(pid).iter().map(u32::to_string).collect::<Vec<_>>().join(",");
     command.args(["stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", &pids, "--"]);
-    command.arg(std::env::current_exe()?).arg("load").args(load).stderr(Stdio::from(said.try_clone()?));
+    command.arg(std::env::current_exe()?).arg(load.role).args(&load.args).stderr(Stdio::from(said.try_clone()?));
     let printed = Running::start(&mut command)?.finish(LIMIT)?;
     let counted = |line: &str| line.contains("sys_enter").then(|| line.split(',').next()?.parse().ok()).flatten();
     let calls = content(&mut said)?.lines().find_map(counted);
@@ -65,16 +63,17 @@ fn with_perf(session: &Session, pid: u32, load: &[String]) -> io::Result<(u64, W
 }
 
 /// strace stops the product at each call, which makes it slower but not different.
-fn with_strace(session: &Session, pid: u32, load: &[String]) -> io::Result<(u64, Work)> {
+fn with_strace(session: &Session, pid: u32, load: &Job) -> io::Result<(u64, Work)> {
     let mut said = scratch("")?;
-    let mut command = pinned(session.cpus.load, program("strace")?)?;
-    command.args(["-f", "-c", "-p", &pid.to_string()]).stderr(Stdio::from(said.try_clone()?));
+    let mut command = pinned(&session.bench.cpus.load, program("strace")?)?;
+    let family = usage::family(pid).into_iter().flat_map(|pid| ["-p".to_owned(), pid.to_string()]);
+    command.args(["-f", "-c"]).args(family).stderr(Stdio::from(said.try_clone()?));
     let strace = Running::start(&mut command)?;
     let deadline = Instant::now() + LIMIT / 10;
     while usage::field(&format!("/proc/{pid}/status"), "TracerPid:") == Some(0) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
-    let printed = helper(session.cpus.load, "load", load)?.finish(LIMIT)?;
+    let printed = helper(&session.bench.cpus.load, load.role, &load.args)?.finish(LIMIT)?;
     if let Some(tracer) = Pid::from_raw(strace.pid() as i32) {
         kill_process(tracer, Signal::INT)?;
     }

@@ -1,11 +1,7 @@
-//! What is measured: how each product is started, and which tests suit it.
+//! What is measured: the products, and which tests suit them.
+use crate::config;
+use crate::test::{Layer, Test};
 use std::path::{Path, PathBuf};
-
-/// Descriptors a proxy needs beside those of its connections.
-pub(crate) const SPARE_DESCRIPTORS: u64 = 250;
-
-/// HAProxy opens a pipe for each direction that splices.
-const SPLICE_CONNECTIONS: u64 = 1000;
 
 /// The product the ratios refer to.
 pub(crate) const REFERENCE: &str = "haproxy";
@@ -17,8 +13,6 @@ pub(crate) struct Product {
     pub(crate) kind: Kind,
     /// What is run; none for `direct`.
     pub(crate) program: Option<PathBuf>,
-    /// Measured in bulk transfer only.
-    pub(crate) only_bulk: bool,
 }
 
 /// How a product is told what to do.
@@ -30,14 +24,32 @@ pub(crate) enum Kind {
     Lb,
     /// HAProxy, by a configuration.
     Haproxy { splice: bool },
+    /// nginx, by a configuration.
+    Nginx,
+    /// Caddy, by a configuration.
+    Caddy,
 }
 
-/// How to start a product on one port.
+/// Where a product is to stand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) layer: Layer,
+    pub(crate) port: u16,
+    pub(crate) backends: &'a [u16],
+    pub(crate) workers: usize,
+    /// How many it may open.
+    pub(crate) descriptors: u64,
+    /// For files that it insists on.
+    pub(crate) folder: &'a Path,
+}
+
+/// How to start a product there.
 #[derive(Debug, Default)]
 pub(crate) struct Launch {
     pub(crate) args: Vec<String>,
     /// What it reads from its standard input.
     pub(crate) input: String,
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 impl Product {
@@ -45,12 +57,14 @@ impl Product {
     pub(crate) fn all(lb: &Path) -> Vec<Self> {
         let lb = lb.is_file().then(|| lb.to_owned());
         let haproxy = in_path("haproxy");
-        let product = |name, kind, program, only_bulk| Self { name, kind, program, only_bulk };
+        let product = |name, kind, program| Self { name, kind, program };
         vec![
-            product("lb", Kind::Lb, lb, false),
-            product(REFERENCE, Kind::Haproxy { splice: false }, haproxy.clone(), false),
-            product("haproxy-splice", Kind::Haproxy { splice: true }, haproxy, true),
-            product("direct", Kind::Direct, None, false),
+            product("lb", Kind::Lb, lb),
+            product(REFERENCE, Kind::Haproxy { splice: false }, haproxy.clone()),
+            product("haproxy-splice", Kind::Haproxy { splice: true }, haproxy),
+            product("nginx", Kind::Nginx, in_path("nginx")),
+            product("caddy", Kind::Caddy, in_path("caddy")),
+            product("direct", Kind::Direct, None),
         ]
     }
 
@@ -59,38 +73,59 @@ impl Product {
         self.kind == Kind::Direct || self.program.is_some()
     }
 
-    /// Arguments and input for `port` in front of `backends`, with one worker.
-    pub(crate) fn launch(&self, port: u16, backends: &[u16], descriptors: u64) -> Launch {
+    /// Whether it is measured at a layer, in one test at least.
+    pub(crate) fn is_for(&self, layer: Layer) -> bool {
+        match self.kind {
+            Kind::Direct | Kind::Lb | Kind::Haproxy { splice: false } => true,
+            Kind::Haproxy { splice: true } => layer == Layer::Tcp,
+            Kind::Nginx | Kind::Caddy => layer == Layer::Http,
+        }
+    }
+
+    /// Whether it is measured in one test.
+    pub(crate) fn suits(&self, test: &Test) -> bool {
+        match self.kind {
+            Kind::Haproxy { splice: true } => test.is_tcp_bulk(),
+            // How many listeners of the origin there are makes no difference to who talks to one.
+            Kind::Direct => test.backends == crate::test::USUAL_BACKENDS,
+            _ => self.is_for(test.layer()),
+        }
+    }
+
+    /// Whether it is measured when idle.
+    pub(crate) fn has_idle_costs(&self) -> bool {
+        !matches!(self.kind, Kind::Direct | Kind::Haproxy { splice: true })
+    }
+
+    /// Whether it has processes of its own that only end when it is asked to, not when it is killed.
+    pub(crate) fn ends_its_children(&self) -> bool {
+        self.kind == Kind::Nginx
+    }
+
+    /// Arguments and input for a place.
+    pub(crate) fn launch(&self, place: &Place<'_>) -> Launch {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         match self.kind {
             Kind::Direct => Launch::default(),
-            Kind::Lb => Launch { args: lb_args(port, backends), input: String::new() },
+            Kind::Lb => Launch { args: config::lb(place), ..Launch::default() },
             Kind::Haproxy { splice } => {
-                let args = ["-db", "-f", "/dev/stdin"].map(str::to_owned).to_vec();
-                Launch { args, input: haproxy_config(port, backends, splice, descriptors) }
+                let input = config::haproxy(place, splice);
+                Launch { args: words(&["-db", "-f", "/dev/stdin"]), input, ..Launch::default() }
+            }
+            Kind::Nginx => {
+                let folder = format!("{}/", place.folder.display());
+                let args = words(&["-c", "/dev/stdin", "-e", "stderr", "-p", &folder]);
+                Launch { args, input: config::nginx(place), ..Launch::default() }
+            }
+            Kind::Caddy => {
+                let args = words(&["run", "--adapter", "caddyfile", "--config", "-"]);
+                let home = ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"];
+                let home = home.map(|name| (name, place.folder.display().to_string()));
+                let threads = ("GOMAXPROCS", place.workers.to_string());
+                Launch { args, input: config::caddy(place), environment: home.into_iter().chain([threads]).collect() }
             }
         }
     }
-}
-
-fn lb_args(port: u16, backends: &[u16]) -> Vec<String> {
-    let first = ["-f", "-b", "127.0.0.1", "--workers", "1"].map(str::to_owned);
-    let backends = backends.iter().map(|backend| format!("127.0.0.1:{backend}"));
-    first.into_iter().chain([port.to_string()]).chain(backends).collect()
-}
-
-fn haproxy_config(port: u16, backends: &[u16], splice: bool, descriptors: u64) -> String {
-    let (options, most) = if splice {
-        ("option splice-request\n  option splice-response\n  ", SPLICE_CONNECTIONS)
-    } else {
-        ("", (descriptors / 2).saturating_sub(SPARE_DESCRIPTORS).max(100))
-    };
-    let server = |(index, backend): (usize, &u16)| format!("  server origin{index} 127.0.0.1:{backend}\n");
-    let servers: String = backends.iter().enumerate().map(server).collect();
-    format!(
-        "global\n  nbthread 1\n  maxconn {most}\n\
-         listen proxy\n  mode tcp\n  {options}bind 127.0.0.1:{port}\n  balance roundrobin\n  \
-         timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n{servers}"
-    )
 }
 
 /// The program of that name; daemons are not always in the path of a plain user.
@@ -98,15 +133,4 @@ pub(crate) fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
     folders.map(|folder| folder.join(name)).find(|program| program.is_file())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lb_is_started_in_the_foreground_with_one_worker() {
-        let line = lb_args(80, &[81, 82]).join(" ");
-        assert_eq!(line, "-f -b 127.0.0.1 --workers 1 80 127.0.0.1:81 127.0.0.1:82");
-    }
 }

@@ -1,8 +1,9 @@
 //! The tests under full load: rounds in which every product has its turn.
-use crate::load::{Plan, Work};
-use crate::process::{self, helper};
+use crate::process::{Cpus, helper};
 use crate::session::{Session, Started};
+use crate::test::{Job, Test, Unit};
 use crate::usage;
+use crate::work::Work;
 use rustix::time::{ClockId, clock_gettime};
 use std::io;
 use std::time::{Duration, Instant};
@@ -19,94 +20,6 @@ const GRACE: Duration = Duration::from_secs(10);
 /// A proxy closes its connections after a run; its CPU time is read after that.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// A reply that never ends within a run.
-const ENDLESS: u64 = 1 << 60;
-
-/// Bytes of a small reply.
-const SMALL: u64 = 100;
-
-/// One kind of load, and the ratio of CPU to HAProxy that we ask of `lb`.
-#[derive(Debug)]
-pub(crate) struct Test {
-    pub(crate) name: &'static str,
-    pub(crate) title: &'static str,
-    pub(crate) connections: usize,
-    pub(crate) reply_bytes: u64,
-    pub(crate) reconnect: bool,
-    pub(crate) warm: Duration,
-    pub(crate) must: f64,
-    pub(crate) aim: f64,
-}
-
-/// Every test, in the order it is made.
-pub(crate) const TESTS: [Test; 4] = [
-    Test {
-        name: "newconn",
-        title: "new connections",
-        connections: 64,
-        reply_bytes: SMALL,
-        reconnect: true,
-        warm: Duration::from_millis(500),
-        must: 0.95,
-        aim: 0.85,
-    },
-    Test {
-        name: "small",
-        title: "small messages",
-        connections: 64,
-        reply_bytes: SMALL,
-        reconnect: false,
-        warm: Duration::from_millis(500),
-        must: 0.95,
-        aim: 0.85,
-    },
-    Test {
-        name: "bulk1",
-        title: "bulk, 1 connection",
-        connections: 1,
-        reply_bytes: ENDLESS,
-        reconnect: false,
-        warm: Duration::from_millis(300),
-        must: 0.30,
-        aim: 0.25,
-    },
-    Test {
-        name: "bulk8",
-        title: "bulk, 8 connections",
-        connections: 8,
-        reply_bytes: ENDLESS,
-        reconnect: false,
-        warm: Duration::from_millis(300),
-        must: 0.26,
-        aim: 0.20,
-    },
-];
-
-impl Test {
-    pub(crate) fn is_bulk(&self) -> bool {
-        self.reply_bytes == ENDLESS
-    }
-
-    /// What is counted.
-    pub(crate) fn unit(&self) -> &'static str {
-        if self.is_bulk() { "MiB" } else { "exchange" }
-    }
-
-    /// What to ask of `port` for so long after the warm-up.
-    pub(crate) fn plan(&self, port: u16, run: Duration) -> Plan {
-        let &Self { connections, reply_bytes, reconnect, warm, .. } = self;
-        Plan { port, connections, reply_bytes, reconnect, warm, run }
-    }
-
-    /// Units of work: in the measured time, and with the warm-up.
-    fn units(&self, work: &Work) -> (f64, f64) {
-        let (measured, warm) =
-            if self.is_bulk() { (work.bytes, work.warm_bytes) } else { (work.exchanges, work.warm_exchanges) };
-        let size = if self.is_bulk() { f64::from(1 << 20) } else { 1.0 };
-        (measured as f64 / size, (measured + warm) as f64 / size)
-    }
-}
-
 /// What one run of one product gave.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
@@ -119,6 +32,8 @@ pub(crate) struct Run {
     pub(crate) errors: u64,
     /// CPUs that others used.
     pub(crate) noise: f64,
+    /// With a fixed rate: the 50th, 99th and 99.9th percentile, microseconds.
+    pub(crate) latency_us: Option<[f64; 3]>,
 }
 
 /// The runs of one product, one place for each round.
@@ -128,31 +43,43 @@ pub(crate) struct Series {
     pub(crate) runs: Vec<Option<Run>>,
 }
 
-/// All rounds of one test: A B C, then B C A, and so on.
-pub(crate) fn measure(session: &Session, test: &Test, rounds: usize, run: Duration) -> Vec<Series> {
-    let suits = |started: &&Started| test.is_bulk() || !started.product.only_bulk;
-    let products: Vec<&Started> = session.products.iter().filter(suits).collect();
-    let empty = |started: &&Started| Series { product: started.product.name, runs: vec![None; rounds] };
-    let mut all: Vec<Series> = products.iter().map(empty).collect();
+/// One product in one test.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lane<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) started: &'a Started,
+    pub(crate) test: &'static Test,
+}
+
+/// The products of a session that suit a test.
+pub(crate) fn lanes<'a>(session: &'a Session, test: &'static Test) -> impl Iterator<Item = Lane<'a>> {
+    let suitable = session.products.iter().filter(|started| started.product.suits(test));
+    suitable.map(move |started| Lane { session, started, test })
+}
+
+/// All rounds: A B C, then B C A, and so on. The series are in the order of the lanes.
+pub(crate) fn measure(lanes: &[Lane<'_>], rounds: usize, run: Duration) -> Vec<Series> {
+    let empty = |lane: &Lane<'_>| Series { product: lane.started.product.name, runs: vec![None; rounds] };
+    let mut all: Vec<Series> = lanes.iter().map(empty).collect();
     for round in 0..rounds {
-        for turn in 0..products.len() {
-            let index = (round + turn) % products.len();
-            match quietest(session, products[index], test, run) {
+        for turn in 0..lanes.len() {
+            let index = (round + turn) % lanes.len();
+            match quietest(&lanes[index], run) {
                 Ok(run) => all[index].runs[round] = Some(run),
-                Err(error) => println!("{}: a run failed: {error}\n", products[index].product.name),
+                Err(error) => println!("{}: {}: a run failed: {error}\n", lanes[index].test.name, all[index].product),
             }
         }
     }
     all
 }
 
-fn quietest(session: &Session, started: &Started, test: &Test, run: Duration) -> io::Result<Run> {
-    let mut best = once(session, started, test, run)?;
+fn quietest(lane: &Lane<'_>, run: Duration) -> io::Result<Run> {
+    let mut best = once(lane, run)?;
     for _ in 0..REPEATS {
         if best.noise <= QUIET {
             break;
         }
-        let again = once(session, started, test, run)?;
+        let again = once(lane, run)?;
         if again.noise < best.noise {
             best = again;
         }
@@ -168,7 +95,7 @@ struct Clocks {
 }
 
 impl Clocks {
-    fn read(session: &Session, started: &Started) -> Self {
+    fn read(Lane { session, started, .. }: &Lane<'_>) -> Self {
         let own = clock_gettime(ClockId::ProcessCPUTime);
         let own_ns = own.tv_sec as f64 * 1e9 + own.tv_nsec as f64;
         Self {
@@ -179,31 +106,42 @@ impl Clocks {
     }
 }
 
-fn once(session: &Session, started: &Started, test: &Test, run: Duration) -> io::Result<Run> {
-    let plan = test.plan(started.port, run);
-    let (before, begin) = (Clocks::read(session, started), Instant::now());
-    let work = load(session.cpus, &plan)?;
+fn once(lane: &Lane<'_>, run: Duration) -> io::Result<Run> {
+    let Lane { session, started, test } = lane;
+    let job = test.job(started.port, test.warm, run);
+    let (before, begin) = (Clocks::read(lane), Instant::now());
+    let work = load(session.bench.cpus, &job, test.warm + run)?;
     std::thread::sleep(SETTLE);
-    let (after, wall_ns) = (Clocks::read(session, started), begin.elapsed().as_secs_f64() * 1e9);
+    let (after, wall_ns) = (Clocks::read(lane), begin.elapsed().as_secs_f64() * 1e9);
     let proxy_ns = after.proxy_ns - before.proxy_ns;
     let ours_ns = after.ours_ns - before.ours_ns + work.cpu_ns as f64;
     let others_ns = after.machine_ns - before.machine_ns - proxy_ns - ours_ns;
-    let (measured, whole) = test.units(&work);
+    let (measured, whole) = units(test.unit, &work);
     if whole == 0.0 {
         return Err(io::Error::other(format!("nothing came back, {} errors", work.errors)));
     }
     Ok(Run {
         cpu_us: started.pid().map(|_| proxy_ns / 1e3 / whole),
         rate: measured / run.as_secs_f64(),
-        busy: proxy_ns / (plan.warm + plan.run).as_nanos() as f64,
+        busy: proxy_ns / (test.warm + run).as_nanos() as f64,
         errors: work.errors,
         noise: (others_ns / wall_ns).max(0.0),
+        latency_us: test.is_paced().then(|| work.latency_ns.map(|ns| ns as f64 / 1e3)),
     })
 }
 
-/// The load as a process of its own.
-fn load(cpus: process::Cpus, plan: &Plan) -> io::Result<Work> {
-    let child = helper(cpus.load, "load", &plan.to_args())?;
-    let printed = child.finish(plan.warm + plan.run + GRACE)?;
-    Work::from_line(&printed).ok_or_else(|| io::Error::other("the load generator failed"))
+/// Units of work: in the measured time, and in all.
+fn units(unit: Unit, work: &Work) -> (f64, f64) {
+    let (measured, other, size) = match unit {
+        Unit::Exchange => (work.exchanges, work.other_exchanges, 1.0),
+        Unit::Mebibyte => (work.bytes, work.other_bytes, f64::from(1 << 20)),
+    };
+    (measured as f64 / size, (measured + other) as f64 / size)
+}
+
+/// The load as a process of its own; what it has to say when it fails stands on our standard error.
+fn load(cpus: Cpus, job: &Job, time: Duration) -> io::Result<Work> {
+    let child = helper(&cpus.load, job.role, &job.args)?;
+    let printed = child.finish(time + GRACE)?;
+    Work::from_line(&printed).ok_or_else(|| io::Error::other("the load failed"))
 }

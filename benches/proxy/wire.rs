@@ -1,44 +1,15 @@
-//! What load and origin say to each other, and the socket calls both are made of.
+//! The socket calls that load and origin are made of.
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// Every request has this length, so that neither side has anything to parse.
-pub(crate) const REQUEST_BYTES: usize = 64;
-
-/// The first bytes of a request: a product that garbles its stream is found out.
-const MAGIC: [u8; 4] = *b"lb?\n";
+/// The most that is thrown away by one call; the room is never written to, so it costs no memory.
+pub(crate) const DISCARD_BYTES: usize = 1 << 20;
 
 /// Client addresses 127.0.1.1 to 127.0.1.64: short connections do not run out of ports.
 const CLIENT_ADDRESSES: u8 = 64;
-
-/// What a client asks of the origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
-    /// Bytes of the reply.
-    pub(crate) reply_bytes: u64,
-    /// Whether the origin closes the connection after the reply.
-    pub(crate) close: bool,
-}
-
-impl Request {
-    /// The request as it is sent.
-    pub(crate) fn to_bytes(self) -> [u8; REQUEST_BYTES] {
-        let mut bytes = [b'.'; REQUEST_BYTES];
-        bytes[..4].copy_from_slice(&MAGIC);
-        bytes[4] = u8::from(self.close);
-        bytes[8..16].copy_from_slice(&self.reply_bytes.to_le_bytes());
-        bytes
-    }
-
-    /// The request that was received, unless it is none.
-    pub(crate) fn from_bytes(bytes: &[u8; REQUEST_BYTES]) -> Option<Self> {
-        let length = bytes[8..16].try_into().ok()?;
-        (bytes[..4] == MAGIC).then(|| Self { reply_bytes: u64::from_le_bytes(length), close: bytes[4] == 1 })
-    }
-}
 
 /// How one call on a socket that never blocks ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,17 +60,5 @@ pub(crate) fn connect(port: u16, turn: u64) -> io::Result<OwnedFd> {
     match rustix::net::connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error.into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_arrives_as_it_was_sent() {
-        let request = Request { reply_bytes: 1 << 40, close: true };
-        assert_eq!(Request::from_bytes(&request.to_bytes()), Some(request));
-        assert_eq!(Request::from_bytes(&[0; REQUEST_BYTES]), None);
     }
 }

@@ -1,15 +1,13 @@
-//! The load: keeps a number of connections busy for a time and counts what came back. One thread, one epoll.
-use crate::wire::{self, Request, Step};
+//! The load on TCP: keeps a number of connections busy for a time and counts what came back. One thread, one epoll.
+use super::request::{REQUEST_BYTES, Request};
+use crate::wire::{self, DISCARD_BYTES, Step};
+use crate::work::Work;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
-use rustix::time::{ClockId, clock_gettime};
 use std::io;
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
-
-/// The most that is thrown away by one call; the room is never written to, so it costs no memory.
-const DISCARD_BYTES: usize = 1 << 20;
 
 /// What to ask of a product, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -43,38 +41,6 @@ impl Plan {
     }
 }
 
-/// What was done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Work {
-    /// Complete exchanges, the warm-up left out.
-    pub(crate) exchanges: u64,
-    /// Bytes of replies, the warm-up left out.
-    pub(crate) bytes: u64,
-    /// Complete exchanges of the warm-up.
-    pub(crate) warm_exchanges: u64,
-    /// Bytes of the warm-up.
-    pub(crate) warm_bytes: u64,
-    /// Connections that failed or ended too early.
-    pub(crate) errors: u64,
-    /// CPU time of the load itself.
-    pub(crate) cpu_ns: u64,
-}
-
-impl Work {
-    /// One line of text.
-    pub(crate) fn to_line(self) -> String {
-        let numbers = [self.exchanges, self.bytes, self.warm_exchanges, self.warm_bytes, self.errors, self.cpu_ns];
-        numbers.map(|number| number.to_string()).join(" ")
-    }
-
-    /// From a line of text.
-    pub(crate) fn from_line(line: &str) -> Option<Self> {
-        let numbers: Vec<u64> = line.split_whitespace().map_while(|word| word.parse().ok()).collect();
-        let [exchanges, bytes, warm_exchanges, warm_bytes, errors, cpu_ns] = numbers[..] else { return None };
-        Some(Self { exchanges, bytes, warm_exchanges, warm_bytes, errors, cpu_ns })
-    }
-}
-
 /// Does what the plan says; takes as long as it says.
 pub(crate) fn run(plan: &Plan) -> io::Result<Work> {
     let begin = Instant::now();
@@ -91,8 +57,8 @@ pub(crate) fn run(plan: &Plan) -> io::Result<Work> {
         let now = Instant::now();
         if warm && now >= measured {
             warm = false;
-            let Work { exchanges: warm_exchanges, bytes: warm_bytes, .. } = load.seen;
-            load.seen = Work { warm_exchanges, warm_bytes, exchanges: 0, bytes: 0, ..load.seen };
+            let Work { exchanges: other_exchanges, bytes: other_bytes, .. } = load.seen;
+            load.seen = Work { other_exchanges, other_bytes, exchanges: 0, bytes: 0, ..load.seen };
         }
         if now >= end {
             break;
@@ -102,8 +68,7 @@ pub(crate) fn run(plan: &Plan) -> io::Result<Work> {
         let Ok((ready, _)) = epoll::wait(&load.epoll, &mut events, Some(&timeout)) else { continue };
         ready.iter().for_each(|event| load.advance(event.data.u64() as usize));
     }
-    let cpu = clock_gettime(ClockId::ProcessCPUTime);
-    Ok(Work { cpu_ns: cpu.tv_sec as u64 * 1_000_000_000 + cpu.tv_nsec as u64, ..load.seen })
+    Ok(load.seen.with_own_cpu())
 }
 
 /// The hidden command `load PLAN`: prints its work as one line.
@@ -125,7 +90,7 @@ struct Client {
 struct Load<'a> {
     plan: &'a Plan,
     epoll: OwnedFd,
-    request: [u8; wire::REQUEST_BYTES],
+    request: [u8; REQUEST_BYTES],
     clients: Vec<Client>,
     room: Vec<u8>,
     /// Connections made so far.
@@ -196,6 +161,7 @@ impl Load<'_> {
 mod tests {
     use super::*;
     use crate::origin;
+    use crate::tcp::origin::Peer;
     use std::os::unix::net::UnixStream;
 
     /// 100 ms of load on an origin in a thread.
@@ -203,7 +169,7 @@ mod tests {
         let listeners = origin::listeners(1).unwrap();
         let port = listeners[0].local_addr().unwrap().port();
         let (stop, stopped) = UnixStream::pair().unwrap();
-        let serving = std::thread::spawn(move || origin::serve(&listeners, stopped));
+        let serving = std::thread::spawn(move || origin::serve::<Peer>(&listeners, stopped));
         let (warm, run) = (Duration::from_millis(20), Duration::from_millis(80));
         let work = super::run(&Plan { port, connections, reply_bytes, reconnect, warm, run }).unwrap();
         drop(stop);
@@ -215,7 +181,7 @@ mod tests {
     fn kept_and_new_connections_exchange_without_errors() {
         for reconnect in [false, true] {
             let work = direct(8, 100, reconnect);
-            assert!(work.exchanges > 0 && work.warm_exchanges > 0, "{work:?}");
+            assert!(work.exchanges > 0 && work.other_exchanges > 0, "{work:?}");
             assert!(work.bytes >= 100 * work.exchanges && work.errors == 0, "{work:?}");
         }
     }
@@ -227,11 +193,9 @@ mod tests {
     }
 
     #[test]
-    fn plan_and_work_survive_the_way_to_a_child_and_back() {
+    fn a_plan_survives_the_way_to_a_child() {
         let (warm, run) = (Duration::from_millis(300), Duration::from_secs(1));
         let plan = Plan { port: 80, connections: 64, reply_bytes: 1 << 60, reconnect: true, warm, run };
         assert_eq!(Plan::from_args(&plan.to_args()).unwrap().to_args(), plan.to_args());
-        let work = Work { exchanges: 1, bytes: 2, warm_exchanges: 3, warm_bytes: 4, errors: 5, cpu_ns: 6 };
-        assert_eq!(Work::from_line(&work.to_line()), Some(work));
     }
 }
