@@ -3,11 +3,12 @@
 use std::task::{Context, Poll};
 
 use super::{
+    Reason,
+    asked::head_limits,
     body::{Body, Fault, Source},
     buffer::BUFFER_BYTES,
     chunked::ChunkReader,
     client::Gone,
-    asked::head_limits,
     exchange::{Exchange, Failure},
     field::FieldRoom,
     forward::{Back, write_answer},
@@ -16,7 +17,6 @@ use super::{
     pace::{self, WaitsFor},
     upstream::Upstream,
     wire::Wire as _,
-    Reason,
 };
 use crate::driver::now;
 
@@ -170,7 +170,9 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
     fn overdue(&mut self) -> Option<Failure> {
         let times = &self.parts.proxy.inner.settings.times;
         let waits_for = match () {
-            () if self.upload_stopped || (self.upload.is_done() && self.lead.rest().is_empty()) => WaitsFor::BackendToBegin,
+            () if self.upload_stopped || (self.upload.is_done() && self.lead.rest().is_empty()) => {
+                WaitsFor::BackendToBegin
+            }
             () if self.upload.waits_for_sink() || !self.lead.rest().is_empty() => WaitsFor::BackendToTake,
             () => WaitsFor::ClientToSay,
         };

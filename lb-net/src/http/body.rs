@@ -73,7 +73,9 @@ enum Tail {
     Nothing,
     ChunkEnd,
     /// The last chunk, behind the end of one that has data.
-    Last { behind_data: bool },
+    Last {
+        behind_data: bool,
+    },
 }
 
 /// Why a body came to no end.
@@ -314,11 +316,14 @@ impl Body {
         input: &mut Buffer,
     ) -> Poll<Result<(), Fault>> {
         let room = input.room();
-        let (size, most) = (room.len(), match self.source {
-            // What comes behind it is not ours to read yet.
-            Source::Length(left) => usize::try_from(left).unwrap_or(usize::MAX).min(room.len()),
-            _ => room.len(),
-        });
+        let (size, most) = (
+            room.len(),
+            match self.source {
+                // What comes behind it is not ours to read yet.
+                Source::Length(left) => usize::try_from(left).unwrap_or(usize::MAX).min(room.len()),
+                _ => room.len(),
+            },
+        );
         let polled = from.poll_read(cx, &mut room[..most]);
         let Poll::Ready(read) = polled else {
             input.release_empty();

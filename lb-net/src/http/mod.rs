@@ -1,5 +1,6 @@
 //! The HTTP reverse proxy: HTTP/1.0 and 1.1 on both sides.
 
+mod access;
 mod answer;
 mod asked;
 mod body;
@@ -7,7 +8,6 @@ mod buffer;
 mod chunked;
 mod client;
 mod connection;
-mod access;
 mod edit;
 mod exchange;
 mod field;
@@ -26,9 +26,9 @@ mod splice;
 mod sticky;
 mod tunnel;
 mod upstream;
+mod waiting;
 mod wire;
 mod worker;
-mod waiting;
 
 use std::{fmt, io, net::TcpListener, sync::Arc};
 

@@ -23,7 +23,12 @@ impl OwnAnswer {
         if reason.status() == 405 {
             fields.push_str("Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n");
         }
-        Self { status: reason.status(), reason: Some(reason), fields, body: format!("{}\n", reason.text()).into_bytes() }
+        Self {
+            status: reason.status(),
+            reason: Some(reason),
+            fields,
+            body: format!("{}\n", reason.text()).into_bytes(),
+        }
     }
 
     /// That of an OPTIONS that is not to be passed on (RFC 9110 section 7.6.2).

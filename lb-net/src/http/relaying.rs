@@ -39,7 +39,8 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         self.download_wait.begin(0, answered);
         let Answer { status, mut body, keeps_upstream, keeps_client, ends_with_connection, is_switching } = answer;
         let most = self.answer_lead.len() + SMALL;
-        let gathered = if is_switching { Ok(()) } else { body.gather(&mut upstream.buffer, &mut self.answer_lead, most) };
+        let gathered =
+            if is_switching { Ok(()) } else { body.gather(&mut upstream.buffer, &mut self.answer_lead, most) };
         let relayed = match gathered {
             Ok(()) if is_switching => return self.tunnel(lease, upstream).await,
             Ok(()) => poll_fn(|cx| self.poll_relay(cx, &mut upstream, &mut body)).await,
@@ -67,12 +68,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         }
     }
 
-    fn poll_relay(
-        &mut self,
-        cx: &mut Context<'_>,
-        upstream: &mut Upstream,
-        body: &mut Body,
-    ) -> Poll<Result<(), Cut>> {
+    fn poll_relay(&mut self, cx: &mut Context<'_>, upstream: &mut Upstream, body: &mut Body) -> Poll<Result<(), Cut>> {
         if self.poll_upload(cx, upstream).is_err() {
             // The client has broken off its request, or breaks the rules. What its answer says is whole all the same, if
             // that is said soon: the rest of the request is not asked for any more.

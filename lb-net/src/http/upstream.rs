@@ -3,7 +3,11 @@
 use lb_core::BackendId;
 use tokio::net::TcpStream;
 
-use super::{Keep, buffer::Buffer, pool::{Kept, Pool}};
+use super::{
+    Keep,
+    buffer::Buffer,
+    pool::{Kept, Pool},
+};
 
 /// A connection to a backend while a request has it.
 pub(super) struct Upstream {
