@@ -270,16 +270,16 @@ pub(crate) fn chunk_head(bytes: usize, room: &mut [u8; 18]) -> &[u8] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
     /// Data, trailers, and how many bytes are behind them.
-    type Whole = (Vec<u8>, Vec<u8>, usize);
+    pub(in super::super) type Whole = (Vec<u8>, Vec<u8>, usize);
 
     /// What a body is that comes in pieces of this size; `Ok(None)` when it is not at its end.
-    fn read(bytes: &[u8], piece: usize) -> Result<Option<Whole>, BadChunk> {
+    pub(in super::super) fn read(bytes: &[u8], piece: usize) -> Result<Option<Whole>, BadChunk> {
         let (mut reader, mut data, mut trailers, mut consumed) = (ChunkReader::new(), Vec::new(), Vec::new(), 0);
         for piece in bytes.chunks(piece.max(1)) {
             let mut piece = piece.to_vec();
@@ -408,7 +408,7 @@ mod tests {
     }
 
     /// What a body is, read in the plainest way from the whole of it: data, and how many bytes it has.
-    fn model(mut bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    pub(in super::super) fn model(mut bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
         let (all, mut data) = (bytes.len(), Vec::new());
         let line = |bytes: &[u8]| bytes.windows(2).position(|two| two == b"\r\n");
         loop {

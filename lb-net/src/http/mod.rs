@@ -13,6 +13,9 @@ mod exchange;
 mod field;
 mod forward;
 mod framing;
+#[cfg(test)]
+mod fuzz;
+#[allow(dead_code, unused_imports, reason = "until the exchange uses it")]
 mod head;
 mod host;
 mod key;
