@@ -24,6 +24,7 @@ mod pace;
 mod pool;
 mod refusal;
 mod relaying;
+mod retry;
 mod settings;
 mod splice;
 mod sticky;
