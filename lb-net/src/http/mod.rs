@@ -25,6 +25,7 @@ mod pool;
 mod refusal;
 mod relaying;
 mod retry;
+mod record;
 mod settings;
 mod splice;
 mod sticky;
@@ -47,11 +48,15 @@ use tokio::{
 };
 
 pub use self::{
-    access::{AccessFormat, AccessLogError, AccessLogSettings, AccessTo, UnknownAccessFormat},
+    access::{
+        AccessFormat, AccessLog, AccessLogError, AccessLogNews, AccessLogSettings, AccessLogs, AccessTo, AccessWriter,
+        OpenAccessLogError, UnknownAccessFormat,
+    },
     edit::{Edit, EditError},
     forward::Forward,
     key::{KeySource, UnknownKeySource},
     refusal::Reason,
+    record::Record,
     settings::{Keep, Limits, Queueing, Retry, Settings, Times},
     sticky::{CookieNameError, Sticky},
 };

@@ -77,8 +77,8 @@ pub enum AccessFormat {
     Combined,
     /// The same and what lb knows besides, as `name=value` behind it:
     /// `host="a.example" backend="web:80" queue=0.000 connect=0.000 first_byte=1.204 total=1.311 attempts=1 reused=1 reason=- cut=0`.
-    /// Times are in milliseconds. Analysers that read a line up to its user agent (GoAccess with `~h{, } ...` or a custom
-    /// format that ends in `%^`) take it; those that want `combined` to the end of the line do not.
+    /// Times are in milliseconds. GoAccess reads it as `combined`; a reader that wants the line to end with the user agent
+    /// does not.
     Timings,
     /// One JSON object for each, with everything that is known.
     Json,
