@@ -43,6 +43,8 @@ mod driver;
 pub mod http;
 #[cfg(any(feature = "config", feature = "serve"))]
 mod http_address;
+#[cfg(feature = "http")]
+mod http_stats;
 #[cfg(feature = "instance")]
 pub mod instance;
 mod keepalive;

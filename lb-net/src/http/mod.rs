@@ -8,6 +8,7 @@ mod buffer;
 mod chunked;
 mod client;
 mod connection;
+mod counters;
 mod edit;
 mod exchange;
 mod field;
@@ -52,6 +53,7 @@ pub use self::{
         AccessFormat, AccessLog, AccessLogError, AccessLogNews, AccessLogSettings, AccessLogs, AccessTo, AccessWriter,
         OpenAccessLogError, UnknownAccessFormat,
     },
+    counters::{Cells, Counters},
     edit::{Edit, EditError},
     forward::Forward,
     key::{KeySource, UnknownKeySource},
@@ -61,6 +63,7 @@ pub use self::{
     sticky::{CookieNameError, Sticky},
 };
 use self::{connection::Connection, worker::Worker};
+pub use crate::http_stats::{Histogram, HttpStats};
 use crate::{
     connect::{Addresses, Connect, Dialer},
     drain::Sessions,
