@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use lb_core::Config;
 use lb_net::{
     config::{
-        Control, Initial, Listen, Log, LogFormat, Model, Name, Pool, Probes, Process, Service, Sessions, Time, Workers,
+        Control, Http, Initial, Listen, Log, LogFormat, Model, Name, Pool, Probes, Process, Service, Sessions, Time,
+        Workers,
     },
     probe::MonitorSpec,
 };
@@ -38,14 +39,17 @@ pub(crate) fn model(args: &Balance, understood: &Understood<'_>) -> Result<Model
     let failed = |error: &dyn std::error::Error| Failure::chain(Status::Usage, error);
     let name: Name = NAME.parse().map_err(|error| failed(&error))?;
     let sessions = sessions(args, understood.source);
-    let listen = listen(args, understood)?;
+    let service = Service::new(listen(args, understood)?, name.clone(), sessions.clone());
+    let http = Http::default();
+    let service = if args.http.http { service.with_http(http.clone()) } else { service };
     Model::default()
-        .with_defaults(sessions.clone())
+        .with_defaults(sessions)
+        .with_http_defaults(http)
         .with_log(log(args))
         .with_control(control(args)?)
         .with_process(process(args))
         .with_pool(name.clone(), pool(args, understood)?)
-        .and_then(|model| model.with_service(name.clone(), Service::new(listen, name, sessions)))
+        .and_then(|model| model.with_service(name, service))
         .map_err(|error| failed(&error))
 }
 

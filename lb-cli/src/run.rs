@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Balance, starter: Option<Starter>, tell: Tell) -> Resul
 /// An option that changes nothing here, or less than one may think, is said to do so.
 fn note_idle_options(args: &Balance, log: &Log) {
     let note = |text: &str| log.notice("note", format!("note: {text}"));
-    let hashes = args.select == SelectorKind::Hash { spill: false } || args.words.iter().any(|word| word == "%");
+    let hashes = args.select == Some(SelectorKind::Hash { spill: false }) || args.words.iter().any(|word| word == "%");
     if args.hash_failover && !hashes {
         note("-H changes nothing until a group is set to hash, because none ends in '%'");
     }

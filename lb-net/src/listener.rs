@@ -129,6 +129,36 @@ pub(crate) fn await_bytes(listener: &TcpListener) -> io::Result<()> {
 #[derive(Debug)]
 pub struct Listener {
     socket: AsyncFd<TcpListener>,
+    #[cfg(feature = "instance")]
+    gate: Option<Gate>,
+}
+
+/// Whether it is our turn to accept.
+#[cfg(feature = "instance")]
+#[derive(Debug)]
+struct Gate {
+    is_open: bool,
+    latest: tokio::sync::watch::Receiver<bool>,
+}
+
+#[cfg(feature = "instance")]
+impl Gate {
+    fn is_open(&mut self) -> bool {
+        // A look at a number; an error is the end of the sender, which sends nothing more.
+        if self.latest.has_changed().unwrap_or(false) {
+            self.is_open = *self.latest.borrow_and_update();
+        }
+        self.is_open
+    }
+
+    async fn opened(&mut self) {
+        if !self.is_open() {
+            if self.latest.wait_for(|is_open| *is_open).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            self.is_open = true;
+        }
+    }
 }
 
 impl Listener {
@@ -141,8 +171,39 @@ impl Listener {
     /// Outside a tokio runtime with I/O enabled.
     pub fn new(socket: TcpListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self { socket: sys::watch(socket)? })
+        Ok(Self {
+            socket: sys::watch(socket)?,
+            #[cfg(feature = "instance")]
+            gate: None,
+        })
     }
+
+    /// The same, but it accepts only while this is true: somebody else has the same socket, and accepts meanwhile.
+    #[cfg(feature = "instance")]
+    pub(crate) fn while_open(self, latest: tokio::sync::watch::Receiver<bool>) -> Self {
+        let is_open = *latest.borrow();
+        Self { gate: Some(Gate { is_open, latest }), ..self }
+    }
+
+    #[cfg(feature = "instance")]
+    fn is_open(&mut self) -> bool {
+        self.gate.as_mut().is_none_or(Gate::is_open)
+    }
+
+    #[cfg(not(feature = "instance"))]
+    fn is_open(&mut self) -> bool {
+        true
+    }
+
+    #[cfg(feature = "instance")]
+    async fn opened(&mut self) {
+        if let Some(gate) = &mut self.gate {
+            gate.opened().await;
+        }
+    }
+
+    #[cfg(not(feature = "instance"))]
+    async fn opened(&mut self) {}
 
     /// The address that it listens on.
     ///
@@ -160,10 +221,13 @@ impl Listener {
     /// Only such as make this listener useless.
     pub async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
+            self.opened().await;
             match poll_fn(|cx| self.poll_accept(cx)).await {
                 Err(error) if sys::ran_out(&error) => tokio::time::sleep(REST).await,
                 Err(error) if passes(&error) => {}
-                outcome => return outcome,
+                Ok(None) => {}
+                Ok(Some(accepted)) => return Ok(accepted),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -174,7 +238,7 @@ impl Listener {
     /// # Errors
     /// Only such as make this listener useless.
     pub async fn accept_queued(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
-        loop {
+        while self.is_open() {
             match sys::accept(self.socket.get_ref()) {
                 Ok(accepted) => return Ok(Some(accepted)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -183,13 +247,18 @@ impl Listener {
                 Err(error) => return Err(error),
             }
         }
+        Ok(None)
     }
 
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+    /// `None` when it is somebody else's turn.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<(TcpStream, SocketAddr)>>> {
         loop {
+            if !self.is_open() {
+                return Poll::Ready(Ok(None));
+            }
             let mut ready = ready!(self.socket.poll_read_ready(cx))?;
             if let Ok(outcome) = ready.try_io(|socket| sys::accept(socket.get_ref())) {
-                return Poll::Ready(outcome);
+                return Poll::Ready(outcome.map(Some));
             }
         }
     }

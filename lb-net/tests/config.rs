@@ -106,7 +106,7 @@ const IN_A_SERVICE: &[Mistake] = &[
     (L5, "listen = []\npool = \"web\"", 5, "[]", "one place to listen at least"),
     (L5, "listen = [80, 80]\npool = \"web\"", 5, "80", "service 'www' listens on 80 already"),
     (L5, "listen = 80\npool = \"wbe\"", 6, "\"wbe\"", "there is no pool 'wbe': did you mean 'web'?"),
-    (L5, "listen = 80\npool = \"web\"\nrole = \"http\"", 7, "\"http\"", "expected \"tcp\""),
+    (L5, "listen = 80\npool = \"web\"\nrole = \"https\"", 7, "\"https\"", "did you mean \"http\"?"),
     (L5, "listen = 80\npool = \"web\"\ntimeout = \"5s\"", 7, "timeout", "did you mean 'connect_timeout'?"),
     (L5, "listen = 80\npool = \"web\"\ngrace = \"0s\"", 7, "\"0s\"", "'0s' is not above zero, or \"none\""),
     (L5, "listen = 80\npool = \"web\"\nrace = false", 7, "false", "expected a time with its unit"),

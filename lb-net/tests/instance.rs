@@ -4,7 +4,8 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -137,4 +138,55 @@ fn who_reloads_while_others_do_reads_what_is_there_when_they_have_done() {
         assert!(reloading.join().unwrap().is_ok());
     });
     assert_eq!(world.instance.services().len(), 2);
+}
+
+/// Somebody who sends back what he gets.
+fn echoing() -> SocketAddr {
+    let listener = TcpListener::bind(fresh_address()).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().map(Result::unwrap) {
+            thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
+        }
+    });
+    address
+}
+
+/// Whether this comes back as it is.
+fn echoes(stream: &mut TcpStream) -> bool {
+    let mut said = [0; 7];
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    // No request either.
+    stream.write_all(b"hello\r\n").is_ok() && stream.read_exact(&mut said).is_ok() && &said == b"hello\r\n"
+}
+
+#[test]
+fn a_place_changes_its_role_between_two_clients() {
+    let (world, front, backend) = (World::new(), fresh_address(), echoing());
+    let model = |role: &str| {
+        let text = format!(
+            "control.directory = {:?}\npools.web.groups = '{backend}'\n\
+             [services.www]\nlisten = '{front}'\npool = 'web'\nrole = '{role}'\ngrace = '100ms'",
+            world.directory
+        );
+        config::parse(&text).unwrap().model
+    };
+    world.instance.apply(&model("tcp")).unwrap();
+    let mut sessions = vec![TcpStream::connect(front).unwrap()];
+    assert!(echoes(&mut sessions[0]));
+    for round in 0..20 {
+        world.instance.apply(&model("http")).unwrap();
+        assert!(!echoes(&mut TcpStream::connect(front).unwrap()), "round {round}");
+        world.instance.apply(&model("tcp")).unwrap();
+        sessions.push(TcpStream::connect(front).unwrap());
+        assert!(sessions.iter_mut().all(echoes), "round {round}: who was there stays");
+    }
+    // Its places are closed as one, whatever they have been.
+    world.instance.apply(&model("http")).unwrap();
+    world.instance.stop();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let ended = runtime.block_on(world.instance.ended());
+    assert!(ended.failure.is_none());
+    assert_eq!(ended.cut, sessions.len(), "after their grace period");
+    assert!(TcpStream::connect(front).is_err());
 }

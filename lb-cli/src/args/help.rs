@@ -8,6 +8,7 @@ pub(super) const SESSIONS: &str = "Sessions";
 pub(super) const CONTROL: &str = "Control of a running lb";
 pub(super) const PROCESS: &str = "Process";
 pub(super) const LOGS: &str = "Logs";
+pub(super) const HTTP: &str = "HTTP";
 
 /// The ways to call it.
 pub(crate) const SYNOPSIS: [&str; 7] = [

@@ -2,13 +2,14 @@
 
 mod file;
 mod help;
+mod http;
 mod read;
 mod values;
 
 use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::Parser;
-use lb_core::SelectorKind;
+use lb_core::{SelectorKind, selector::Metric};
 use lb_net::{
     config::UserName,
     proxy_protocol::{Networks, Version},
@@ -18,6 +19,7 @@ use lb_net::{
 pub(crate) use self::{
     file::{Check, Diff, Run, Schema},
     help::{CHECK, CHECKS, DIFF, ENVIRONMENT, EXAMPLES, FILES, RUN, SIGNALS, STATUSES, SYNOPSIS, WORDS},
+    http::Http,
     read::parse,
     values::{Page, Race},
 };
@@ -46,7 +48,7 @@ pub(crate) enum Command {
     Generate(Page),
 }
 
-/// Balances TCP connections over backends, with failover, limits and affinity.
+/// Balances TCP connections or HTTP requests over backends, with failover, limits and affinity.
 #[derive(Debug, Parser)]
 #[command(name = "lb", version, after_help = help::after(), args_override_self = true, max_term_width = 120)]
 #[command(override_usage = SYNOPSIS.join("\n       "))]
@@ -68,9 +70,10 @@ pub(crate) struct Balance {
     #[arg(long, value_name = "NETWORKS", help_heading = LISTEN)]
     pub(crate) accept_proxy: Option<Networks>,
 
-    /// Who chooses in groups without '%': round-robin, least-loaded, peak-ewma, random, hash, bucket-fill
-    #[arg(long, value_name = "SELECTOR", default_value = "round-robin", help_heading = CHOICE)]
-    pub(crate) select: SelectorKind,
+    /// Who chooses in groups without '%': round-robin, least-loaded, peak-ewma, random, hash, bucket-fill; by default
+    /// round-robin, with --http least-loaded
+    #[arg(long, value_name = "SELECTOR", help_heading = CHOICE)]
+    pub(crate) select: Option<SelectorKind>,
 
     /// In '%' groups another backend takes over when a client's own cannot; without it the next group does
     #[arg(short = 'H', help_heading = CHOICE)]
@@ -179,6 +182,9 @@ pub(crate) struct Balance {
     /// Backends in order, '!' and '%' between groups
     #[arg(value_name = "backend")]
     pub(crate) words: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) http: Http,
 }
 
 /// Shows lb at work: three backends, a balancer and some traffic in one process; backends die and come back.
@@ -202,8 +208,10 @@ impl Balance {
     /// Who chooses in groups without `%`, also in those that are made while it runs.
     pub(crate) fn selector(&self) -> SelectorKind {
         match self.select {
-            SelectorKind::Hash { .. } => SelectorKind::Hash { spill: self.hash_failover },
-            other => other,
+            Some(SelectorKind::Hash { .. }) => SelectorKind::Hash { spill: self.hash_failover },
+            Some(other) => other,
+            None if self.http.http => SelectorKind::LeastLoaded(Metric::InFlight),
+            None => SelectorKind::RoundRobin,
         }
     }
 

@@ -54,6 +54,7 @@ use Takes::{
 };
 
 pub(super) const SELECTORS: &[&str] = &["round-robin", "least-loaded", "peak-ewma", "random", "hash", "bucket-fill"];
+pub(super) const ROLES: &[&str] = &["tcp", "http"];
 pub(super) const STATUSES: &[&str] = &["enabled", "draining", "disabled"];
 const SELECTOR: Takes = Choice(SELECTORS);
 
@@ -169,7 +170,7 @@ pub(super) const SESSIONS: &[Key] = sessions!();
 
 /// `[services.NAME]`
 pub(super) const SERVICE: &[Key] = sessions!(
-    key("role", Choice(&["tcp"]), "what happens to clients; tcp"),
+    key("role", Choice(ROLES), "what goes to a backend: each connection, or each HTTP request; tcp"),
     key("listen", Places, "a port, or address:port; or a list of them"),
     key("pool", Text, "the name of the pool where its backends are")
 );

@@ -33,6 +33,7 @@ mod control;
 mod difference;
 mod difference_pool;
 mod difference_values;
+mod http;
 mod keys;
 mod meant;
 mod model;
@@ -43,6 +44,7 @@ mod read_pool;
 mod read_service;
 mod schema;
 mod sessions;
+mod size;
 mod sources;
 mod syntax;
 mod time;
@@ -54,12 +56,14 @@ pub use self::{
     check::Warning,
     control::{Control, ControlHttp, OpenError, ReadToken, TokenFile, TokenFileError, TokenSource},
     difference::{Change, Difference},
+    http::{Http, HttpError},
     model::{Invalid, Log, LogFormat, LogTo, Model, Process, Role, Service},
     pool::{Initial, Pool, PoolError, Probes},
     problem::{Problem, Problems, Severity},
     read::{Loaded, parse},
     schema::schema,
     sessions::Sessions,
+    size::{Size, SizeError},
     time::{Time, TimeError},
     words::{Directory, Listen, Name, UserName, UserNameError, WordError, Workers},
     write::quoted,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{Control, Listen, Name, Pool, Sessions, Time, UserName, Workers};
+use super::{Control, Http, Listen, Name, Pool, Sessions, Time, UserName, Workers};
 use crate::discover::Source;
 
 /// What a service does with its clients.
@@ -15,6 +15,8 @@ pub enum Role {
     /// Each connection goes to a backend of its pool.
     #[default]
     Tcp,
+    /// Each request goes to a backend of its pool.
+    Http,
 }
 
 /// Where clients come to, and what happens to them.
@@ -26,17 +28,25 @@ pub enum Role {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    role: Role,
     listen: Vec<Listen>,
     pool: Name,
     sessions: Sessions,
+    /// Of role http only.
+    http: Option<Box<Http>>,
 }
 
 impl Service {
     /// A service that balances TCP connections over a pool.
     #[must_use]
     pub fn new(listen: Listen, pool: Name, sessions: Sessions) -> Self {
-        Self { role: Role::Tcp, listen: vec![listen], pool, sessions }
+        Self { listen: vec![listen], pool, sessions, http: None }
+    }
+
+    /// The same for HTTP requests. How long nothing may move is said there: the idle timeout of sessions is not its own.
+    #[must_use]
+    pub fn with_http(mut self, http: Http) -> Self {
+        self.sessions.idle_timeout = None;
+        Self { http: Some(Box::new(http)), ..self }
     }
 
     /// That listens here as well.
@@ -49,7 +59,7 @@ impl Service {
     /// What it does.
     #[must_use]
     pub fn role(&self) -> Role {
-        self.role
+        if self.http.is_some() { Role::Http } else { Role::Tcp }
     }
 
     /// Where it listens: one place at least.
@@ -68,6 +78,12 @@ impl Service {
     #[must_use]
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// How its requests are balanced: its own settings and what it has inherited; `None` of role tcp.
+    #[must_use]
+    pub fn http(&self) -> Option<&Http> {
+        self.http.as_deref()
     }
 }
 
@@ -181,6 +197,7 @@ pub struct Model {
     pools: BTreeMap<Name, Pool>,
     services: BTreeMap<Name, Service>,
     defaults: Sessions,
+    http_defaults: Http,
     log: Log,
     control: Control,
     process: Process,
@@ -192,6 +209,12 @@ impl Model {
     #[must_use]
     pub fn with_defaults(self, defaults: Sessions) -> Self {
         Self { defaults, ..self }
+    }
+
+    /// With these settings for what services of role http say nothing about. A [`Service`] has inherited already.
+    #[must_use]
+    pub fn with_http_defaults(self, http_defaults: Http) -> Self {
+        Self { http_defaults, ..self }
     }
 
     /// With this log.
@@ -243,8 +266,9 @@ impl Model {
     /// Takes one more service in.
     ///
     /// # Errors
-    /// When there is one of that name or at that place, its pool does not exist, or a backend of it has no port, or may
-    /// come without one; nothing is changed then.
+    /// When there is one of that name or at that place, its pool does not exist, a backend of it has no port, or may
+    /// come without one, or backends are to be told of clients in a way that its role does not have; nothing is changed
+    /// then.
     pub fn add_service(&mut self, name: Name, service: Service) -> Result<(), Invalid> {
         let at = |key: &str| ["services".to_owned(), name.to_string(), key.to_owned()];
         if self.services.contains_key(&name) {
@@ -260,6 +284,11 @@ impl Model {
             }
         }
         self.ported(pool, &service).map_err(|message| invalid(at("pool"), message))?;
+        if service.role() == Role::Http && service.sessions().send_proxy.is_some() {
+            let message = "send_proxy is for role tcp: of role http a backend connection serves one client after the \
+                           other, and each request says who it is from in X-Forwarded-For: send_proxy = \"off\"";
+            return Err(invalid(at("send_proxy"), message.to_owned()));
+        }
         self.services.insert(name, service);
         Ok(())
     }
@@ -321,6 +350,12 @@ impl Model {
     #[must_use]
     pub fn defaults(&self) -> &Sessions {
         &self.defaults
+    }
+
+    /// What services of role http inherit besides.
+    #[must_use]
+    pub fn http_defaults(&self) -> &Http {
+        &self.http_defaults
     }
 
     /// What is told of what happens.

@@ -2,6 +2,7 @@
 
 use std::{cell::RefCell, ops::Range};
 
+use lb_core::{SelectorKind, selector::Metric};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -222,13 +223,14 @@ fn file(reader: &Reader<'_>, root: &DeTable<'_>) -> Model {
     let mut pools = Vec::new();
     for (key, section) in file.named("pools", keys::POOL) {
         pools.push(key.get_ref().as_ref());
-        let (name, pool) = (named(reader, key), pool(&section));
+        let (name, pool) = (named(reader, key), pool(&section, usual_selector(root, key.get_ref())));
         if let Some((name, pool)) = name.zip(pool) {
             joined(reader, root, &pools, model.add_pool(name, pool));
         }
     }
     for (key, section) in file.named("services", keys::SERVICE) {
-        let (name, service): (_, Option<Service>) = (named(reader, key), service(&section, &defaults));
+        let (name, service): (_, Option<Service>) =
+            (named(reader, key), service(&section, &defaults, model.http_defaults()));
         let Some((name, service)) = name.zip(service) else { continue };
         let is_broken = pools.contains(&service.pool().as_str()) && !model.pools().contains_key(service.pool());
         if !is_broken {
@@ -236,6 +238,19 @@ fn file(reader: &Reader<'_>, root: &DeTable<'_>) -> Model {
         }
     }
     model
+}
+
+/// Who chooses in a pool that does not say: requests are many and differ, so where nothing else comes to it, who has least
+/// to do.
+fn usual_selector(root: &DeTable<'_>, pool: &str) -> SelectorKind {
+    let services = root.get("services").and_then(|services| services.get_ref().as_table());
+    let all = services.into_iter().flat_map(|services| services.iter().filter_map(|(_, own)| own.get_ref().as_table()));
+    let says = |service: &DeTable<'_>, key: &str, word: &str| {
+        service.get(key).is_some_and(|value| value.get_ref().as_str() == Some(word))
+    };
+    let mut own = all.filter(|service| says(service, "pool", pool)).map(|service| says(service, "role", "http"));
+    let is_of_http = own.next().is_some_and(|first| first && own.all(|next| next));
+    if is_of_http { SelectorKind::LeastLoaded(Metric::InFlight) } else { SelectorKind::default() }
 }
 
 /// What does not fit in is told where it stands, with the pool that may have been meant.

@@ -21,9 +21,10 @@ use crate::{
     probe::{MonitorSpec, MonitorSpecError, escape},
 };
 
-pub(super) fn pool(section: &Section<'_, '_>) -> Option<Pool> {
+/// A pool in which this one chooses where nothing is said.
+pub(super) fn pool(section: &Section<'_, '_>, selector: SelectorKind) -> Option<Pool> {
     let mut config = Config::default();
-    let usual = usual(section);
+    let usual = usual(section, selector);
     let (groups, sources): (_, Vec<_>) = groups(section, usual).into_iter().unzip();
     config.groups = groups;
     if section.get("start", |value| value::choice(value, &["random", "first"])) == Some("first") {
@@ -59,8 +60,8 @@ impl Usual {
     }
 }
 
-fn usual(section: &Section<'_, '_>) -> Usual {
-    let selector = section.get("selector", selector).unwrap_or_default();
+fn usual(section: &Section<'_, '_>, otherwise: SelectorKind) -> Usual {
+    let selector = section.get("selector", selector).unwrap_or(otherwise);
     Usual { selector, spill: section.get("spill", value::flag).unwrap_or_default() }
 }
 

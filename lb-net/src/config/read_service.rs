@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::{
-    Service, Sessions,
+    Http, Service, Sessions,
+    keys::ROLES,
     read::Section,
     value::{self, At, Wrong},
 };
@@ -30,10 +31,9 @@ pub(super) fn sessions(section: &Section<'_, '_>, inherited: &Sessions) -> Sessi
     own
 }
 
-pub(super) fn service(section: &Section<'_, '_>, defaults: &Sessions) -> Option<Service> {
+pub(super) fn service(section: &Section<'_, '_>, defaults: &Sessions, http: &Http) -> Option<Service> {
     let own = sessions(section, defaults);
-    // There is one so far.
-    section.get("role", |value| value::choice(value, &["tcp"]));
+    let role = section.get("role", |value| value::choice(value, ROLES));
     let place = |value: At<'_, '_>| {
         let what = "a port or address:port, such as 80 or \"127.0.0.1:80\",";
         let text = value::text_or_number(value, what)?;
@@ -49,7 +49,8 @@ pub(super) fn service(section: &Section<'_, '_>, defaults: &Sessions) -> Option<
     }
     let (mut listen, pool) = (listen?.into_iter(), pool?);
     let first = Service::new(listen.next()?, pool, own);
-    Some(listen.fold(first, Service::with_listen))
+    let service = listen.fold(first, Service::with_listen);
+    Some(if role == Some("http") { service.with_http(http.clone()) } else { service })
 }
 
 fn keepalive(value: At<'_, '_>) -> Result<Option<Keepalive>, Wrong> {

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use lb_core::{BackendConfig, GroupConfig, SelectorKind, Start, Status, health::Eject};
 
-use super::{Control, Initial, LogFormat, LogTo, Model, Pool, Probes, Service, Sessions, Time, TokenSource};
+use super::{Control, Initial, LogFormat, LogTo, Model, Pool, Probes, Role, Service, Sessions, Time, TokenSource};
 use crate::{
     discover::Source,
     probe::{CheckKind, CheckSpec, StatusSet},
@@ -82,12 +82,15 @@ fn lines(sessions: &Sessions) -> [String; 9] {
 }
 
 fn write_service(text: &mut String, service: &Service, defaults: &Sessions) -> fmt::Result {
-    writeln!(text, "role = \"tcp\"")?;
+    writeln!(text, "role = {}", quoted(if service.role() == Role::Http { "http" } else { "tcp" }))?;
     let places: Vec<String> = service.listen().iter().map(|listen| quoted(&listen.to_string())).collect();
     writeln!(text, "listen = [{}]", places.join(", "))?;
     writeln!(text, "pool = {}", quoted(service.pool().as_str()))?;
     let (own, usual) = (lines(service.sessions()), lines(defaults));
-    own.iter().zip(&usual).filter(|(own, usual)| own != usual).try_for_each(|(own, _)| writeln!(text, "{own}"))
+    // It has none of its own, whatever is inherited.
+    let is_its_own = |line: &str| service.role() == Role::Tcp || !line.starts_with("idle_timeout");
+    let own = own.iter().zip(&usual).filter(|(own, usual)| own != usual && is_its_own(own));
+    own.into_iter().try_for_each(|(own, _)| writeln!(text, "{own}"))
 }
 
 fn write_pool(text: &mut String, name: &str, pool: &Pool) -> fmt::Result {

@@ -69,6 +69,8 @@ use crate::{
     drain::Sessions,
     driver::now,
     listener::{self, Listener},
+    listener::Listener,
+    tcp::{AcceptProxy, Observer},
 };
 
 /// An HTTP reverse proxy in front of a balancer's backends.
@@ -81,6 +83,10 @@ struct Inner<T> {
     connector: Arc<dyn Connect<T>>,
     settings: Settings,
     seed: Option<u64>,
+    #[allow(dead_code, reason = "until requests are served")]
+    observer: Option<Arc<dyn Observer>>,
+    #[allow(dead_code, reason = "until requests are served")]
+    accept_proxy: Option<AcceptProxy>,
 }
 
 impl<T> Clone for HttpProxy<T> {
@@ -93,6 +99,8 @@ impl<T> Clone for Inner<T> {
     fn clone(&self) -> Self {
         let (balancer, connector) = (Arc::clone(&self.balancer), Arc::clone(&self.connector));
         Self { balancer, connector, settings: self.settings.clone(), seed: self.seed }
+        let (settings, observer) = (self.settings.clone(), self.observer.clone());
+        Self { balancer, connector, settings, observer, accept_proxy: self.accept_proxy.clone() }
     }
 }
 
@@ -122,12 +130,28 @@ impl<T: Send + Sync + 'static> HttpProxy<T> {
     #[must_use]
     pub fn with_connector(balancer: Arc<Balancer<T>>, connector: Arc<dyn Connect<T>>) -> Self {
         Self { inner: Arc::new(Inner { balancer, connector, settings: Settings::default(), seed: None }) }
+        let settings = Settings::default();
+        Self { inner: Arc::new(Inner { balancer, connector, settings, observer: None, accept_proxy: None }) }
     }
 
     /// The same with these settings.
     #[must_use]
     pub fn with_settings(mut self, settings: Settings) -> Self {
         Arc::make_mut(&mut self.inner).settings = settings;
+        self
+    }
+
+    /// The same with someone who is told what happens to clients.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        Arc::make_mut(&mut self.inner).observer = Some(observer);
+        self
+    }
+
+    /// The same, with PROXY headers expected from these peers: their clients are then who asks.
+    #[must_use]
+    pub fn with_accept_proxy(mut self, accept: Option<AcceptProxy>) -> Self {
+        Arc::make_mut(&mut self.inner).accept_proxy = accept;
         self
     }
 
@@ -168,6 +192,21 @@ impl<T: Send + Sync + 'static> HttpProxy<T> {
             never = Arc::clone(&worker.sweep).run() => match never {},
             never = Arc::clone(&worker.alarms).ring() => match never {},
             never = worker.pool.keep_swept(wanted) => match never {},
+        Self::serve_on(proxies, Listener::new(listener)?, shutdown).await
+    }
+
+    /// The same on a listener that may have to wait for its turn.
+    pub(crate) async fn serve_on(
+        proxies: watch::Receiver<Self>,
+        mut listener: Listener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> io::Result<Served> {
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return Ok(Served { cut: 0 }),
+                accepted = listener.accept() => drop((accepted?, &proxies)),
+            }
         }
     }
 

@@ -13,13 +13,13 @@ use super::{
     attendant::Attendant,
     closing::Closing,
     failure::PrepareError,
+    role::{New, Proxy, Roles},
     worker::{Share, Workers},
 };
 use crate::{
-    TcpProxy,
-    config::{Listen, Name},
+    config::{Listen, Name, Role},
     listener::{self, BindError},
-    resolve::{self, Endpoint},
+    resolve,
     sys::Keepalive,
 };
 
@@ -36,7 +36,7 @@ pub(super) struct Door {
     pub(super) address: SocketAddr,
     /// The sockets that the workers have, for their options.
     listeners: Vec<TcpListener>,
-    proxies: watch::Sender<TcpProxy<Endpoint>>,
+    roles: Roles,
     stop: watch::Sender<bool>,
     closing: Arc<Closing>,
 }
@@ -70,39 +70,53 @@ impl Opened {
     }
 
     /// Has it served.
-    pub(super) fn serve(
-        self,
-        service: &Name,
-        proxy: TcpProxy<Endpoint>,
-        workers: &Workers,
-        attendant: &Arc<dyn Attendant>,
-    ) -> Door {
+    pub(super) fn serve(self, service: &Name, proxy: Proxy, workers: &Workers, attendant: &Arc<dyn Attendant>) -> Door {
+        let mut roles = Roles::default();
+        let new = roles.take_over(proxy);
         let door = Door {
             address: self.address,
             listeners: self.handles,
-            proxies: watch::Sender::new(proxy),
+            roles,
             stop: watch::Sender::new(false),
             closing: Closing::new(service, self.address, attendant),
         };
-        workers.serve(self.listeners.into_iter().map(|listener| Share {
-            proxies: door.proxies.subscribe(),
-            listener,
-            stopped: door.stop.subscribe(),
-            closing: Arc::clone(&door.closing),
-        }));
+        door.begin(new, self.listeners, workers);
         door
     }
 }
 
 impl Door {
-    /// From the next client on.
-    pub(super) fn serve_with(&mut self, service: &Name, proxy: TcpProxy<Endpoint>, keepalive: Option<Keepalive>) {
+    /// Its sockets once more, for a role that nobody has served in here so far.
+    pub(super) fn sockets_for(&self, role: Role) -> io::Result<Vec<TcpListener>> {
+        let wanted = if self.roles.has(role) { &[] } else { &self.listeners[..] };
+        wanted.iter().map(TcpListener::try_clone).collect()
+    }
+
+    /// From the next client on, on these sockets where nobody has served in that role so far.
+    pub(super) fn serve_with(
+        &mut self,
+        service: &Name,
+        (proxy, sockets): (Proxy, Vec<TcpListener>),
+        keepalive: Option<Keepalive>,
+        workers: &Workers,
+    ) {
         self.closing.belongs_to(service);
         // What was accepted by an earlier rhythm keeps it. That the system refuses is for the start to find out.
         let keepalive = keepalive.unwrap_or_else(Keepalive::of_the_system);
         let _ = self.listeners.iter().try_for_each(|listener| keepalive.set(listener));
-        let proxy = proxy.succeeding(&self.proxies.borrow());
-        self.proxies.send_replace(proxy);
+        let new = self.roles.take_over(proxy);
+        self.begin(new, sockets, workers);
+    }
+
+    fn begin(&self, new: Option<New>, sockets: Vec<TcpListener>, workers: &Workers) {
+        let Some((latest, accepts)) = new else { return };
+        workers.serve(sockets.into_iter().map(|listener| Share {
+            latest: latest.clone(),
+            accepts: accepts.clone(),
+            listener,
+            stopped: self.stop.subscribe(),
+            closing: Arc::clone(&self.closing),
+        }));
     }
 
     /// Lets another socket of ours listen on the same port.
@@ -159,7 +173,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::instance::News;
+    use crate::{instance::News, resolve::Endpoint};
 
     struct Quiet;
 
@@ -177,7 +191,7 @@ mod tests {
         let make = |_: &lb_core::BackendConfig| Endpoint::with_addresses("alpha", 80, vec![]);
         let mut rng = SmallRng::seed_from_u64(1);
         let balancer = Balancer::new("alpha:80".parse().unwrap(), epoch(), &mut rng, make);
-        let proxy = TcpProxy::new(Arc::new(balancer));
+        let proxy = Proxy::Tcp(crate::TcpProxy::new(Arc::new(balancer)));
         let (name, attendant): (Name, Arc<dyn Attendant>) = ("www".parse().unwrap(), Arc::new(Quiet));
         let serve = |opened: Opened| opened.serve(&name, proxy.clone(), &workers, &attendant);
         let good = serve(opened(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().into()));

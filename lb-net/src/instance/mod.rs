@@ -15,6 +15,7 @@ mod failure;
 mod pool;
 mod prepare;
 mod process;
+mod role;
 mod service;
 mod worker;
 

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::IpAddr,
+    net::{IpAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
     sync::MutexGuard,
@@ -25,6 +25,7 @@ use super::{
 use crate::{
     config::{Control, Listen, Model, Name, Pool, Service, Time},
     discover::{Discovered, Found, Watcher},
+    listener::BindError,
     manage::{ControlSocket, PlaceError, ServiceState},
     resolve::Refresher,
 };
@@ -38,6 +39,8 @@ pub struct Prepared<'a> {
     found: Found,
     pools: Vec<Wanted>,
     doors: BTreeMap<Listen, Opened>,
+    /// Of places that are there and get another role.
+    again: BTreeMap<Listen, Vec<TcpListener>>,
     sockets: BTreeMap<PathBuf, ControlSocket>,
     api: Option<OpenApi>,
     control: Control,
@@ -49,7 +52,8 @@ impl<'a> Prepared<'a> {
         let found = now.found.looked(model.sources().cloned())?;
         sources(model).try_for_each(usable)?;
         let control = now.control.clone().unwrap_or_else(|| model.control().clone());
-        let (mut pools, mut doors, mut sockets) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut pools, mut doors, mut again, mut sockets) =
+            (Vec::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (name, pool) in used(model) {
             pools.push(Wanted::new(model, name, pool, now.pools.get(name), &found)?);
         }
@@ -57,6 +61,7 @@ impl<'a> Prepared<'a> {
         for (name, service, listen) in places(model) {
             sockets.extend(socket(instance, &now, &control, name, listen)?);
             if now.places.contains(listen) {
+                again.insert(listen.clone(), instance.sockets_again(name, service, listen)?);
                 continue;
             }
             let opened = instance.open(name, listen, instance.share(model, listen))?;
@@ -67,7 +72,7 @@ impl<'a> Prepared<'a> {
         // How it is controlled is settled at the start.
         let is_first = now.control.is_none();
         let api = control.http.as_ref().filter(|_| is_first).map(OpenApi::open).transpose()?;
-        Ok(Self { instance, _alone: alone, model: model.clone(), found, pools, doors, sockets, api, control })
+        Ok(Self { instance, _alone: alone, model: model.clone(), found, pools, doors, again, sockets, api, control })
     }
 
     /// The model that holds until then.
@@ -137,7 +142,7 @@ impl<'a> Prepared<'a> {
 
     /// The control sockets that nobody wants any more are still there.
     fn change_doors(&mut self, state: &mut State) -> BTreeMap<PathBuf, Desk> {
-        let Self { instance, model, doors, sockets, control, .. } = self;
+        let Self { instance, model, doors, again, sockets, control, .. } = self;
         let State { pools, doors: open, desks, closed, .. } = state;
         let mut before = std::mem::take(open);
         let mut wanted_desks = BTreeMap::new();
@@ -147,7 +152,9 @@ impl<'a> Prepared<'a> {
             let proxy = proxy(instance, name, service, &pool.balancer);
             let door = match (before.remove(listen), doors.remove(listen)) {
                 (Some(mut door), _) => {
-                    door.serve_with(name, proxy, service.sessions().client_keepalive);
+                    let again = again.remove(listen).unwrap_or_default();
+                    let keepalive = service.sessions().client_keepalive;
+                    door.serve_with(name, (proxy, again), keepalive, &instance.workers);
                     door
                 }
                 (None, Some(opened)) => {
@@ -259,6 +266,15 @@ impl Instance {
                 opened => return opened,
             }
         }
+    }
+
+    /// The sockets of a place that is there, for tasks of this service's role, if it has none yet.
+    fn sockets_again(&self, name: &Name, service: &Service, listen: &Listen) -> Result<Vec<TcpListener>, PrepareError> {
+        let state = self.state();
+        let Some(door) = state.doors.get(listen) else { return Ok(Vec::new()) };
+        let failed = |source| BindError { address: door.address, source };
+        let sockets = door.sockets_for(service.role()).map_err(failed);
+        sockets.map_err(|source| PrepareError::Bind { service: name.clone(), source })
     }
 
     /// Lets the places that `model` has no more, and that are in the way of this one, be listened on beside us. Whether

@@ -2,33 +2,58 @@
 
 use std::sync::Arc;
 
-use super::{Backends, Instance};
+use super::{Backends, Instance, role::Proxy};
 use crate::{
     TcpProxy,
-    config::{Name, Service},
+    config::{Http, Name, Service, Sessions},
     connect::Dialer,
+    http::HttpProxy,
     resolve::Endpoint,
-    tcp::AcceptProxy,
+    tcp::{AcceptProxy, Observer},
 };
 
 /// What serves the clients of a service that goes to these backends.
-pub(super) fn proxy(
-    instance: &Instance,
-    name: &Name,
-    service: &Service,
-    balancer: &Arc<Backends>,
-) -> TcpProxy<Endpoint> {
-    let sessions = service.sessions();
-    let dialer = Dialer::default().with_late_acknowledgement();
-    let dialer = sessions.source.map_or(dialer, |source| dialer.with_source(source));
-    let dialer = sessions.backend_keepalive.map_or(dialer, |keepalive| dialer.with_keepalive(keepalive));
-    let believed = Some(sessions.accept_proxy.clone()).filter(|networks| !networks.is_empty());
-    let proxy = TcpProxy::with_connector(Arc::clone(balancer), Arc::new(dialer))
+pub(super) fn proxy(instance: &Instance, name: &Name, service: &Service, balancer: &Arc<Backends>) -> Proxy {
+    let (sessions, observer) = (service.sessions(), instance.attendant.observer(name, service));
+    match service.http() {
+        None => Proxy::Tcp(tcp(sessions, balancer, observer)),
+        Some(http) => Proxy::Http(self::http(http, sessions, balancer, observer)),
+    }
+}
+
+fn tcp(sessions: &Sessions, balancer: &Arc<Backends>, observer: Option<Arc<dyn Observer>>) -> TcpProxy<Endpoint> {
+    let proxy = TcpProxy::with_connector(Arc::clone(balancer), Arc::new(dialer(sessions)))
         .with_settings(sessions.settings())
-        .with_accept_proxy(believed.map(AcceptProxy::new))
+        .with_accept_proxy(accept_proxy(sessions))
         .with_send_proxy(sessions.send_proxy);
-    match instance.attendant.observer(name, service) {
+    match observer {
         Some(observer) => proxy.with_observer(observer),
         None => proxy,
     }
+}
+
+fn http(
+    http: &Http,
+    sessions: &Sessions,
+    balancer: &Arc<Backends>,
+    observer: Option<Arc<dyn Observer>>,
+) -> HttpProxy<Endpoint> {
+    let proxy = HttpProxy::with_connector(Arc::clone(balancer), Arc::new(dialer(sessions)))
+        .with_settings(http.settings(sessions))
+        .with_accept_proxy(accept_proxy(sessions));
+    match observer {
+        Some(observer) => proxy.with_observer(observer),
+        None => proxy,
+    }
+}
+
+fn dialer(sessions: &Sessions) -> Dialer {
+    let dialer = Dialer::default().with_late_acknowledgement();
+    let dialer = sessions.source.map_or(dialer, |source| dialer.with_source(source));
+    sessions.backend_keepalive.map_or(dialer, |keepalive| dialer.with_keepalive(keepalive))
+}
+
+fn accept_proxy(sessions: &Sessions) -> Option<AcceptProxy> {
+    let believed = Some(sessions.accept_proxy.clone()).filter(|networks| !networks.is_empty());
+    believed.map(AcceptProxy::new)
 }

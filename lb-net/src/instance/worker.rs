@@ -13,8 +13,8 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::closing::Closing;
-use crate::{TcpProxy, resolve::Endpoint};
+use super::{closing::Closing, role::Latest};
+use crate::{TcpProxy, http::HttpProxy, listener::Listener};
 
 /// How it came to an end.
 /// ```
@@ -33,7 +33,8 @@ pub struct Ended {
 
 /// A listener, and who serves it.
 pub(super) struct Share {
-    pub(super) proxies: watch::Receiver<TcpProxy<Endpoint>>,
+    pub(super) latest: Latest,
+    pub(super) accepts: watch::Receiver<bool>,
     pub(super) listener: TcpListener,
     pub(super) stopped: watch::Receiver<bool>,
     pub(super) closing: Arc<Closing>,
@@ -167,12 +168,16 @@ impl Served {
 }
 
 async fn serve(share: Share) -> io::Result<usize> {
-    let Share { proxies, listener, mut stopped, closing } = share;
+    let Share { latest, accepts, listener, mut stopped, closing } = share;
     let stop = async move {
         // An error is the end of the sender: a stop as well.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    let cut = TcpProxy::serve_latest(proxies, listener, stop).await?.cut;
+    let listener = Listener::new(listener)?.while_open(accepts);
+    let cut = match latest {
+        Latest::Tcp(proxies) => TcpProxy::serve_on(proxies, listener, stop).await?.cut,
+        Latest::Http(proxies) => HttpProxy::serve_on(proxies, listener, stop).await?.cut,
+    };
     closing.add(cut);
     Ok(cut)
 }

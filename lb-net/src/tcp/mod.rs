@@ -222,6 +222,15 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send,
     ) -> io::Result<Served> {
+        Self::serve_on(proxies, Listener::new(listener)?, shutdown).await
+    }
+
+    /// The same on a listener that may have to wait for its turn.
+    pub(crate) async fn serve_on(
+        proxies: watch::Receiver<Self>,
+        listener: Listener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> io::Result<Served> {
         let alarms = Arc::<Alarms>::default();
         tokio::select! {
             biased;
@@ -233,12 +242,11 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
     async fn serve_with(
         mut proxies: watch::Receiver<Self>,
         alarms: &Arc<Alarms>,
-        listener: TcpListener,
+        mut listener: Listener,
         shutdown: impl Future<Output = ()> + Send,
     ) -> io::Result<Served> {
         let at_the_end = proxies.clone();
         let mut latest = proxies.borrow_and_update().clone();
-        let mut listener = Listener::new(listener)?;
         let mut sessions = Sessions::default();
         let mut rng = latest.rng();
         let mut begin = |sessions: &mut Sessions, (client, peer)| {
