@@ -27,6 +27,7 @@ mod refusal;
 mod relaying;
 mod retry;
 mod record;
+mod retry;
 mod settings;
 mod splice;
 mod sticky;
