@@ -9,6 +9,7 @@ mod chunked;
 mod client;
 mod connection;
 mod counters;
+mod cookie;
 mod edit;
 mod exchange;
 mod field;
