@@ -32,6 +32,7 @@
 
 mod backend;
 mod balancer;
+mod budget;
 mod change;
 mod config;
 mod control;
@@ -64,6 +65,7 @@ pub use rand;
 pub use self::{
     backend::{Backend, BackendId, Fit},
     balancer::{Balancer, Diff, NoPick, UnknownBackend},
+    budget::Budget,
     config::{BackendConfig, Config, GroupConfig, SelectorKind, Start, UnknownSelector},
     event::{Event, EventKind, Subject},
     explain::{Considered, Explanation, Reason},
