@@ -169,3 +169,69 @@ fn a_dropped_lease_gives_no_latency() {
     b.finish(Outcome::Success, scene.now() + MILLI);
     assert_eq!(scene.order(3), "a a a", "a is as good as unknown");
 }
+
+/// The names from the first on, in turn.
+fn in_turn(count: usize, requests: usize) -> String {
+    let names: Vec<String> = (0..requests).map(|k| format!("b{}", k % count)).collect();
+    names.join(" ")
+}
+
+#[test]
+fn one_who_refreshes_a_page_sees_all_in_turn() {
+    for kind in [IN_FLIGHT, LATENCY] {
+        for count in 2..=8 {
+            // Each request has ended before the next one begins.
+            assert_eq!(Scene::new(numbered(count, kind)).order(5 * count), in_turn(count, 5 * count), "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn requests_that_stay_are_dealt_in_turn_as_well() {
+    for count in 2..=8 {
+        let mut scene = Scene::new(numbered(count, IN_FLIGHT));
+        let held: Vec<_> = (0..5 * count).map(|_| scene.take()).collect();
+        let names: Vec<&str> = held.iter().map(Lease::name).collect();
+        assert_eq!(names.join(" "), in_turn(count, 5 * count));
+    }
+}
+
+#[test]
+fn the_turn_goes_on_after_slow_answers() {
+    for count in 2..=8 {
+        let mut scene = Scene::new(numbered(count, IN_FLIGHT));
+        for (slow, after) in [(1, 40), (3, 900), (2 * count, 30_000)] {
+            let held: Vec<Lease<()>> = (0..slow).map(|_| scene.take()).collect();
+            scene.world.advance(after * MILLI);
+            let now = scene.now();
+            held.into_iter().for_each(|lease| lease.finish(Outcome::Success, now));
+            let order = scene.order(3 * count);
+            let turns: Vec<&str> = order.split(' ').collect();
+            for round in turns.windows(count) {
+                let distinct: std::collections::BTreeSet<&str> = round.iter().copied().collect();
+                assert_eq!(distinct.len(), count, "{order}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_turn_goes_on_while_one_is_busy_with_something_slow() {
+    let mut scene = Scene::new(numbered(3, IN_FLIGHT));
+    let slow = scene.take();
+    assert_eq!((slow.name(), scene.order(5).as_str()), ("b0", "b1 b2 b1 b2 b1"));
+    slow.finish(Outcome::Success, scene.now());
+    assert_eq!(scene.order(4), "b2 b0 b1 b2");
+}
+
+#[test]
+fn above_eight_sequential_requests_spread_evenly() {
+    for count in [9, 20, 100] {
+        let mut scene = Scene::new(numbered(count, IN_FLIGHT));
+        scene.order(1000 * count);
+        let served = scene.balancer.stats().backends.into_iter().map(|backend| backend.picked());
+        let (least, most) = served.fold((u64::MAX, 0), |(least, most), n| (least.min(n), most.max(n)));
+        // Five standard deviations of a fair draw.
+        assert!(least > 840 && most < 1160, "{count} backends: from {least} to {most}");
+    }
+}
