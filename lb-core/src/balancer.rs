@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use crate::{
-    BackendConfig, BackendId, Config, Event, EventKind, Explanation, Lease, Request, Selector, Status,
+    BackendConfig, BackendId, Config, Event, EventKind, Explanation, Lease, Request, Selector, Status, WaitFor,
     control::Shared,
     entry::Entry,
     health::{Evidence, HealthPolicy, Verdict},
@@ -125,6 +125,12 @@ impl<T: Send + Sync> Balancer<T> {
     /// [`NoPick`] says why there is none.
     pub fn pick(&self, request: &Request<'_>, rng: &mut dyn Rng) -> Result<Lease<T>, NoPick> {
         self.shared.snapshot.load().pick(request, rng)
+    }
+
+    /// What a request may wait for to which [`pick`](Self::pick) has just given no place. It takes no turn.
+    #[must_use]
+    pub fn wait_for(&self, request: &Request<'_>) -> WaitFor<BackendId> {
+        self.shared.snapshot.load().wait_for(request)
     }
 
     /// Takes over another configuration at once. A backend whose id is in both keeps its payload and all its state; what

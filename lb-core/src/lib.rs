@@ -59,6 +59,7 @@ mod snapshot;
 mod spec;
 mod stats;
 mod status;
+mod wait_for;
 
 pub use rand;
 
@@ -79,4 +80,5 @@ pub use self::{
     spec::SpecError,
     stats::{BackendStats, Stats},
     status::{Status, UnknownStatus},
+    wait_for::WaitFor,
 };

@@ -3,8 +3,8 @@
 use std::{ops::Range, sync::Arc, time::Instant};
 
 use crate::{
-    Backend, BackendId, Fit, Group, Lease, NoPick, Request, Selector, backend::Metric, handle::Handles, member::Member,
-    openings::Openings, rand::Rng,
+    Backend, BackendId, Fit, Group, Lease, NoPick, Request, Selector, WaitFor, backend::Metric, handle::Handles,
+    member::Member, openings::Openings, rand::Rng,
 };
 
 /// Picks that lose their place to another thread in a row before it counts as full.
@@ -137,6 +137,17 @@ impl<T: Send + Sync> Snapshot<T> {
             Err(Fit::Full) => Err(NoPick::AllFull),
             Err(_) => Err(NoPick::PinGone),
         }
+    }
+
+    /// What a request may wait for that was not picked for just now.
+    #[cold]
+    pub(crate) fn wait_for(&self, request: &Request<'_>) -> WaitFor<BackendId> {
+        let request = &if self.is_nobody_up() { request.at_last_resort() } else { *request };
+        let id = |at: usize| self.roster.slots.get(at).map(|slot| slot.member.id);
+        let Some(pin) = request.pin else { return self.selector.wait_for(&self.roster, request).map(id) };
+        let pinned = self.roster.slots.iter().find(|slot| slot.member.id == pin);
+        let may = pinned.is_some_and(|slot| slot.fit(request) != Fit::Down);
+        if may { WaitFor::One(pin) } else { WaitFor::Nothing }
     }
 
     #[cold]

@@ -9,11 +9,11 @@ use std::{
 };
 
 use lb_core::{
-    Config, NoPick, Request, SelectorKind, Status,
+    Config, NoPick, Request, SelectorKind, Status, WaitFor,
     health::{Probe, RiseFall},
     key,
 };
-use support::{Scene, chosen_by, id, numbered, tried};
+use support::{Scene, chosen_by, config, id, numbered, tried};
 
 const STRICT: SelectorKind = SelectorKind::Hash { spill: false };
 const SPILLING: SelectorKind = SelectorKind::Hash { spill: true };
@@ -252,4 +252,45 @@ fn requests_without_a_key_go_anywhere_open() {
     scene.order_status("a", Status::Disabled);
     let rest: Vec<String> = (0..3000).map(|_| scene.order(1)).collect();
     assert_even(&rest, 2);
+}
+
+#[test]
+fn a_request_waits_for_the_owner_of_its_key_and_for_nobody_where_that_is_down() {
+    let mut scene = Scene::spec("a::1 b::1 %");
+    let key = (0..1000).find(|key| owner(&mut scene, *key) == "a").unwrap();
+    let request = Request::new(scene.now()).with_key(key);
+    let held = scene.pick(&request).unwrap();
+    assert_eq!(scene.pick(&request).unwrap_err(), NoPick::OwnerUnavailable);
+    assert_eq!(scene.balancer.wait_for(&request), WaitFor::One(id("a")));
+    let been = tried(&["a"]);
+    assert_eq!(scene.balancer.wait_for(&request.with_tried(&been)), WaitFor::Nothing);
+    scene.order_status("a", Status::Disabled);
+    assert_eq!(scene.balancer.wait_for(&request), WaitFor::Nothing);
+    drop(held);
+}
+
+#[test]
+fn with_spares_or_spilling_a_request_waits_for_any() {
+    for config in [config("a::1 b::1 % ! c::1"), chosen_by(SPILLING, "a::1 b::1")] {
+        let scene = Scene::new(config);
+        assert_eq!(scene.balancer.wait_for(&scene.plain().with_key(7)), WaitFor::Any);
+    }
+    let scene = Scene::spec("a b ! c");
+    for name in ["a", "b", "c"] {
+        scene.balancer.set_status(id(name), Status::Disabled, scene.now()).unwrap();
+    }
+    assert_eq!(scene.balancer.wait_for(&scene.plain()), WaitFor::Nothing);
+}
+
+#[test]
+fn who_is_pinned_waits_for_a_full_or_draining_backend_and_not_for_one_that_is_gone() {
+    let mut scene = Scene::spec("a::1 b");
+    let request = scene.plain().with_pin(id("a"));
+    let _held = scene.pick(&request).unwrap();
+    assert_eq!(scene.balancer.wait_for(&request), WaitFor::One(id("a")));
+    scene.order_status("a", Status::Draining);
+    assert_eq!(scene.balancer.wait_for(&request), WaitFor::One(id("a")));
+    scene.order_status("a", Status::Disabled);
+    assert_eq!(scene.balancer.wait_for(&request), WaitFor::Nothing);
+    assert_eq!(scene.balancer.wait_for(&scene.plain().with_pin(id("x"))), WaitFor::Nothing);
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Selector;
-use crate::{Group, Request, group::SubGroup, rand::Rng};
+use crate::{Group, Request, WaitFor, group::SubGroup, rand::Rng};
 
 /// Several selectors over neighbouring groups: the first that finds a backend has the say (balance's `!`).
 ///
@@ -47,6 +47,17 @@ impl Selector for Failover {
             }
         }
         None
+    }
+
+    fn wait_for(&self, group: &dyn Group, request: &Request<'_>) -> WaitFor<usize> {
+        let mut start = 0_usize;
+        let part = |(len, selector): &(usize, Arc<dyn Selector>)| {
+            let slots = start..start.saturating_add(*len).min(group.len());
+            start = slots.end;
+            let first = slots.start;
+            selector.wait_for(&SubGroup { whole: group, slots }, request).map(|slot| Some(first + slot))
+        };
+        self.parts.iter().map(part).fold(WaitFor::Nothing, WaitFor::or)
     }
 
     fn rebuild(&self, group: &dyn Group, request: &Request<'_>) -> Box<dyn Selector> {

@@ -6,7 +6,7 @@ use super::{
     DRAWS, Selector, is_open,
     ranking::{ENTRIES, Ranking, owner, owners},
 };
-use crate::{Group, Request, group::next_fit, key::avalanche, rand::Rng};
+use crate::{Group, Request, WaitFor, group::next_fit, key::avalanche, rand::Rng, wait_for};
 
 /// Up to so many backends each pick asks all of them: a few nanoseconds each, and no table.
 const ASK_ALL: usize = 16;
@@ -118,6 +118,13 @@ impl Selector for Hash {
         }
         let owners = if rankings.len() > ASK_ALL { owners(&rankings) } else { Box::default() };
         Box::new(Self { spill: self.spill, members: Arc::new(Members { rankings, slots, owners }) })
+    }
+
+    fn wait_for(&self, group: &dyn Group, request: &Request<'_>) -> WaitFor<usize> {
+        let Some(key) = request.key.filter(|_| !self.spill) else { return wait_for::any_of(group, request) };
+        let owner = self.owner(key).filter(|owner| *owner < group.len());
+        let owner = owner.filter(|owner| wait_for::is_worth_it(group.backend(*owner).fit(request)));
+        owner.map_or(WaitFor::Nothing, WaitFor::One)
     }
 
     fn ramps_weight(&self) -> bool {

@@ -26,7 +26,7 @@ pub use self::{
     round_robin::RoundRobin,
 };
 pub use crate::backend::Metric;
-use crate::{Fit, Group, Request, rand::Rng};
+use crate::{Fit, Group, Request, WaitFor, rand::Rng, wait_for};
 
 /// Draws before every slot is looked at: with one backend in four open, 16 miss once in a hundred picks.
 const DRAWS: usize = 16;
@@ -60,6 +60,11 @@ pub trait Selector: Debug + Send + Sync {
     /// The same selector for a changed group, with the turn carried over. `request` is what a request about which
     /// nothing is known asks now: a backend that is no fit for it may be left out, but for one that is only full.
     fn rebuild(&self, group: &dyn Group, request: &Request<'_>) -> Box<dyn Selector>;
+
+    /// The slots that a request may wait for to which this selector has just given none. By default any that is full.
+    fn wait_for(&self, group: &dyn Group, request: &Request<'_>) -> WaitFor<usize> {
+        wait_for::any_of(group, request)
+    }
 
     /// Whether slow start may scale the weights it sees. Where a weight decides who owns a key it must not: then the
     /// limits ramp up alone.
