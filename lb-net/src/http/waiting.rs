@@ -19,10 +19,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lb_core::{BackendId, NoPick, Queue, QueueFull, Ticket};
+use lb_core::{BackendId, Queue, QueueFull, Ticket, WaitFor};
 
-/// Calls that may go on to the next in line between two pokes. In a pool that hashes a call may meet a thousand who all
-/// wait for another backend: beyond these the poke brings each its next try.
+/// Calls that may go on to the next in line between two pokes: a place that nobody can use (a draining backend, one that
+/// all have been to) must not keep a thousand busy. Beyond these the poke brings each its next try.
 const MOST_PASSED_ON: u32 = 1024;
 /// More places than these are not remembered for those who join next: a poke finds them.
 const MOST_SPARE: usize = 64;
@@ -47,9 +47,7 @@ struct Shared {
 pub(crate) enum Needs {
     /// Any backend will do.
     Any,
-    /// The one that owns this key, if the pool hashes.
-    Key(u64),
-    /// This one: it is pinned to it.
+    /// This one: it is pinned to it, or its key belongs to it.
     Backend(BackendId),
 }
 
@@ -106,15 +104,18 @@ enum Turn {
 }
 
 impl Needs {
-    /// Of a request that has tried nothing yet.
-    pub(crate) fn arriving(pin: Option<BackendId>, key: Option<u64>) -> Self {
-        pin.map(Self::Backend).or(key.map(Self::Key)).unwrap_or(Self::Any)
+    /// Of a request that has tried nothing yet. Whose its key is nobody knows before.
+    pub(crate) fn arriving(pin: Option<BackendId>) -> Self {
+        pin.map_or(Self::Any, Self::Backend)
     }
 
-    /// Of the same after a pick that failed for this reason.
-    pub(crate) fn after(no_pick: NoPick, pin: Option<BackendId>, key: Option<u64>) -> Self {
-        let key = key.filter(|_| no_pick == NoPick::OwnerUnavailable);
-        Self::arriving(pin, key)
+    /// Of one that found no place, by what the balancer says it may wait for; `None`: it waits in vain.
+    pub(crate) fn after(wait_for: WaitFor<BackendId>) -> Option<Self> {
+        match wait_for {
+            WaitFor::Nothing => None,
+            WaitFor::One(backend) => Some(Self::Backend(backend)),
+            WaitFor::Any => Some(Self::Any),
+        }
     }
 
     /// Whether a place at this backend may be what it needs.
@@ -436,7 +437,7 @@ mod tests {
     };
 
     use lb_core::{
-        Balancer, Lease, Outcome, Request, Status,
+        Balancer, Lease, NoPick, Outcome, Request, Status,
         rand::{RngExt as _, SeedableRng as _, rngs::SmallRng},
     };
 
@@ -485,10 +486,19 @@ mod tests {
             self.keyed((0..1000).find(owned).unwrap())
         }
 
-        fn pick(&mut self) -> Result<Lease<()>, NoPick> {
+        fn request(&self) -> Request<'static> {
             let mut request = Request::new(Instant::now());
             (request.key, request.pin) = (self.key, self.pin);
-            self.balancer.pick(&request, &mut self.rng)
+            request
+        }
+
+        fn pick(&mut self) -> Result<Lease<()>, NoPick> {
+            self.balancer.pick(&self.request(), &mut self.rng)
+        }
+
+        /// After a pick that failed.
+        fn needs(&self) -> Needs {
+            Needs::after(self.balancer.wait_for(&self.request())).unwrap()
         }
 
         fn take(&mut self) -> Lease<()> {
@@ -496,14 +506,14 @@ mod tests {
         }
 
         fn arrive(&self) -> Arrival {
-            self.waiting.arrive(Needs::arriving(self.pin, self.key))
+            self.waiting.arrive(Needs::arriving(self.pin))
         }
 
         /// Behind all others, after a pick that failed.
         fn join(&mut self) -> Waiter {
             let arrival = self.arrive();
-            let needs = Needs::after(self.pick().map(|_| ()).unwrap_err(), self.pin, self.key);
-            self.join_as(arrival, needs).unwrap()
+            assert!(self.pick().is_err());
+            self.join_as(arrival, self.needs()).unwrap()
         }
 
         fn join_as(&self, arrival: Arrival, needs: Needs) -> Result<Waiter, QueueFull> {
@@ -514,8 +524,8 @@ mod tests {
         fn wait(&mut self) -> Waiter {
             let mut waiter = self.join();
             while is_called(&mut waiter) {
-                let needs = Needs::after(self.pick().map(|_| ()).unwrap_err(), self.pin, self.key);
-                waiter.failed(needs);
+                assert!(self.pick().is_err());
+                waiter.failed(self.needs());
             }
             waiter
         }
@@ -529,23 +539,21 @@ mod tests {
         /// A whole wait, as a request does it: until it has a place.
         fn queue(&mut self, waiter: Option<Waiter>) -> Lease<()> {
             let arrival = self.arrive();
-            let mut needs = Needs::arriving(self.pin, self.key);
+            let mut needs = Needs::arriving(self.pin);
             if waiter.is_none() && arrival.may_try() {
-                match self.pick() {
-                    Ok(lease) => return lease,
-                    Err(no_pick) => needs = Needs::after(no_pick, self.pin, self.key),
+                if let Ok(lease) = self.pick() {
+                    return lease;
                 }
+                needs = self.needs();
             }
             let mut waiter = waiter.unwrap_or_else(|| self.join_as(arrival, needs).unwrap());
             loop {
                 block(&mut waiter);
-                match self.pick() {
-                    Ok(lease) => {
-                        waiter.served(lease.id());
-                        return lease;
-                    }
-                    Err(no_pick) => waiter.failed(Needs::after(no_pick, self.pin, self.key)),
+                if let Ok(lease) = self.pick() {
+                    waiter.served(lease.id());
+                    return lease;
                 }
+                waiter.failed(self.needs());
             }
         }
     }
@@ -612,7 +620,7 @@ mod tests {
                     let pins = [None, None, Some(BackendId::new("a", 0)), Some(BackendId::new("b", 0))];
                     client.pin = pins[client.rng.random_range(0..4)];
                     if client.rng.random_range(0..4) == 0 {
-                        let waiter = client.join_as(client.arrive(), Needs::arriving(client.pin, None)).unwrap();
+                        let waiter = client.join_as(client.arrive(), Needs::arriving(client.pin)).unwrap();
                         thread::yield_now();
                         drop(waiter);
                     }
@@ -683,21 +691,29 @@ mod tests {
     }
 
     #[test]
-    fn one_whose_owner_is_full_lets_the_call_go_on() {
-        let mut client = Client::of("a::1 b::1 %");
+    fn one_whose_owner_is_full_holds_up_nobody_else() {
+        let client = Client::of("a::1 b::1 %");
         let [mut to_a, mut to_b] = ["a", "b"].map(|name| client.of_owner(name));
-        let [_a, b] = [to_a.take(), to_b.take()];
+        let [a, b] = [to_a.take(), to_b.take()];
         let (mut first, mut second) = (to_a.wait(), to_b.wait());
         client.end(b);
-        assert_eq!((is_called(&mut first), is_called(&mut second)), (true, false));
-        assert_eq!(to_a.pick().unwrap_err(), NoPick::OwnerUnavailable);
-        first.failed(Needs::after(NoPick::OwnerUnavailable, None, to_a.key));
         assert_eq!((is_called(&mut first), is_called(&mut second)), (false, true));
-        second.served(BackendId::new("b", 0));
-        assert!(to_b.arrive().may_try(), "another owner is waited for");
-        assert!(!to_a.arrive().may_try());
-        client = to_b;
-        assert!(client.pick().is_ok());
+        assert!(to_b.pick().is_ok() && to_b.arrive().may_try(), "another owner is waited for");
+        client.end(a);
+        assert!(is_called(&mut first));
+    }
+
+    #[test]
+    fn a_try_that_shows_what_it_needs_lets_the_call_go_on() {
+        let client = Client::of("a::1 b::1 %");
+        let [mut to_a, mut to_b] = ["a", "b"].map(|name| client.of_owner(name));
+        let (_a, mut first) = (to_a.take(), client.join_as(client.arrive(), Needs::Any).unwrap());
+        let b = to_b.take();
+        assert!(is_called(&mut first) && to_a.pick().is_err());
+        first.failed(to_a.needs());
+        let mut second = to_b.wait();
+        client.end(b);
+        assert_eq!((is_called(&mut first), is_called(&mut second)), (false, true));
     }
 
     #[test]
