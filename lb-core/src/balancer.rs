@@ -127,6 +127,23 @@ impl<T: Send + Sync> Balancer<T> {
         self.shared.snapshot.load().pick(request, rng)
     }
 
+    /// Whether it is worth keeping a connection to this backend for the next request: it is configured, people have ordered
+    /// neither its draining nor its end, and the application does not say that it is down.
+    /// ```
+    /// use lb_core::{BackendId, Status, sim};
+    /// let mut world = sim::World::new(1);
+    /// let balancer = world.balancer("alpha".parse()?);
+    /// let alpha = BackendId::new("alpha", 0);
+    /// assert!(balancer.is_wanted(alpha) && !balancer.is_wanted(BackendId::new("beta", 0)));
+    /// balancer.set_status(alpha, Status::Draining, world.now())?;
+    /// assert!(!balancer.is_wanted(alpha));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_wanted(&self, id: BackendId) -> bool {
+        self.shared.snapshot.load().is_wanted(id)
+    }
+
     /// What a request may wait for to which [`pick`](Self::pick) has just given no place. It takes no turn.
     #[must_use]
     pub fn wait_for(&self, request: &Request<'_>) -> WaitFor<BackendId> {

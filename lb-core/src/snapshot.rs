@@ -3,8 +3,8 @@
 use std::{ops::Range, sync::Arc, time::Instant};
 
 use crate::{
-    Backend, BackendId, Fit, Group, Lease, NoPick, Request, Selector, WaitFor, backend::Metric, handle::Handles,
-    member::Member, openings::Openings, rand::Rng,
+    Backend, BackendId, Cause, Fit, Group, Health, Lease, NoPick, Request, Selector, Status, WaitFor, backend::Metric,
+    handle::Handles, member::Member, openings::Openings, rand::Rng,
 };
 
 /// Picks that lose their place to another thread in a row before it counts as full.
@@ -98,6 +98,16 @@ impl<T: Send + Sync> Snapshot<T> {
         }
         let lease = if self.is_nobody_up() { self.choose_at_last_resort(request, rng) } else { None };
         lease.ok_or_else(|| self.why_not(request))
+    }
+
+    /// Whether people and the application itself would let it take work.
+    pub(crate) fn is_wanted(&self, id: BackendId) -> bool {
+        let found = self.roster.by_id.binary_search_by_key(&id, |(id, _)| *id).ok();
+        let slot = found.and_then(|found| self.roster.slots.get(self.roster.by_id[found].1 as usize));
+        slot.is_some_and(|slot| {
+            let door = slot.member.door.read();
+            door.status() == Status::Enabled && !door.is_removed() && door.health() != Health::Down(Cause::Said)
+        })
     }
 
     fn choose(&self, request: &Request<'_>, rng: &mut dyn Rng) -> Option<Lease<T>> {

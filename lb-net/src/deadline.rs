@@ -4,7 +4,6 @@
 //! connects, which are short, this is for connections, which last: thousands at a time, each with its deadline.
 //!
 //! [`alarm`]: crate::alarm
-#![allow(dead_code, reason = "until the exchange uses it")]
 
 use std::{
     convert::Infallible,
@@ -203,6 +202,7 @@ impl Deadline {
         self.at().store(NEVER, Relaxed);
     }
 
+    #[cfg(test)]
     pub(crate) fn is_set(&self) -> bool {
         self.at().load(Relaxed) != NEVER
     }

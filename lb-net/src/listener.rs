@@ -106,8 +106,8 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 ///
 /// Clients that have not said anything are no part of the queue: they are reset if the listener is closed meanwhile.
 #[cfg(feature = "http")]
-pub(crate) fn await_bytes(listener: &TcpListener) -> io::Result<()> {
-    sys::defer_accept(listener, SILENCE)
+pub(crate) fn await_bytes(listener: &TcpListener, awaits: bool) -> io::Result<()> {
+    sys::defer_accept(listener, if awaits { SILENCE } else { Duration::ZERO })
 }
 
 /// One worker's listener, on the runtime that it was made on.
@@ -281,7 +281,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_comes_with_its_first_bytes_or_when_it_was_silent_for_a_while() {
         let socket = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
-        await_bytes(&socket).unwrap();
+        await_bytes(&socket, true).unwrap();
         let mut listener = Listener::new(socket).unwrap();
         let address = listener.local_address().unwrap();
         let silent = TcpStream::connect(address).unwrap();

@@ -41,6 +41,12 @@ pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
     Ok(limit.maximum)
 }
 
+/// How many descriptors this process may have (the soft limit; `None`: without limit).
+#[cfg(feature = "http")]
+pub(crate) fn descriptor_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
 /// Removes variables from this process's environment, so that no child inherits them; says whether it could.
 ///
 /// Only while the process has a single thread, so first thing in `main`: another thread might read the environment
@@ -213,7 +219,7 @@ pub(crate) fn shutdown_write(socket: impl AsFd) -> io::Result<()> {
 }
 
 /// Has a listener hand out connections whose first bytes are there, for as long as `most`: then without them
-/// (`TCP_DEFER_ACCEPT`). For protocols in which the client speaks first.
+/// (`TCP_DEFER_ACCEPT`); or at once, with 0. For protocols in which the client speaks first.
 #[cfg(feature = "http")]
 #[allow(unsafe_code, reason = "neither std nor rustix nor socket2 has this option")]
 pub(crate) fn defer_accept(listener: impl AsFd, most: Duration) -> io::Result<()> {

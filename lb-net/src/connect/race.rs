@@ -165,9 +165,7 @@ pub(crate) async fn connect<T: Send + Sync + 'static>(
         }
         let next_start = track.next_start(&attempts, exhausted.is_none());
         match next_event(&mut attempts, contest.gone(), next_start, &mut alarm).await {
-            Event::Ended(at, (mut lease, Ok(stream))) => {
-                lease.answered(now());
-                lease.connected();
+            Event::Ended(at, (lease, Ok(stream))) => {
                 let took = attempts.swap_remove(at).began.elapsed();
                 track.race.learn(took);
                 track.tell(|observer, client| observer.connected(client, lease.name(), took));

@@ -1,9 +1,14 @@
 //! Sending a request to a backend, and the head of what it answers.
 
-use std::task::{Context, Poll};
+use std::{
+    task::{Context, Poll},
+    time::SystemTime,
+};
+
+use lb_core::BackendId;
 
 use super::{
-    Reason,
+    Reason, Sticky,
     asked::head_limits,
     body::{Body, Fault, Source},
     buffer::BUFFER_BYTES,
@@ -14,6 +19,7 @@ use super::{
     forward::{Back, write_answer},
     framing::{self, AnswerFraming},
     head::AnswerHead,
+    hooks,
     pace::{self, WaitsFor},
     upstream::Upstream,
     wire::Wire as _,
@@ -43,12 +49,13 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         &mut self,
         cx: &mut Context<'_>,
         upstream: &mut Upstream,
+        backend: BackendId,
     ) -> Poll<Result<Answer, Failure>> {
         self.parts.deadline.watch(cx.waker());
         self.poll_upload(cx, upstream)?;
         while let Poll::Ready(more) = self.poll_more(cx, upstream) {
             more?;
-            if let Some(answer) = self.read_answer(upstream)? {
+            if let Some(answer) = self.read_answer(upstream, backend)? {
                 return Poll::Ready(Ok(answer));
             }
         }
@@ -56,7 +63,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             // An interim answer. Whether it has arrived nobody needs to know.
             let _ = self.parts.poll_send(cx, &mut self.answer_lead);
         }
-        if self.upload.is_done() && matches!(self.parts.socket.poll_gone(cx), Poll::Ready(Gone::Reset)) {
+        if self.upload.is_done() && matches!(self.parts.poll_gone(cx), Poll::Ready(Gone::Reset)) {
             return Poll::Ready(Err(Failure::ClientGone));
         }
         match self.overdue() {
@@ -73,10 +80,10 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         let Self { parts, upload, lead, .. } = self;
         let client = (&mut parts.socket, &mut parts.input);
         match upload.poll(cx, client, (&mut upstream.stream, lead), BUFFER_BYTES) {
-            Poll::Ready(Err(Fault::Source(_))) => return Err(Failure::ClientGone),
+            Poll::Ready(Err(Fault::Source)) => return Err(Failure::ClientGone),
             Poll::Ready(Err(Fault::Bad(reason))) => return Err(Failure::Refused(reason)),
             // It may have answered before it closed.
-            Poll::Ready(Err(Fault::Sink(_))) => self.upload_stopped = true,
+            Poll::Ready(Err(Fault::Sink)) => self.upload_stopped = true,
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         let moved = self.upload.moved + self.lead.sent_bytes();
@@ -93,6 +100,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         match stream.poll_read(cx, buffer.room()) {
             Poll::Ready(Ok(count @ 1..)) => {
                 buffer.fill(count);
+                self.has_answered = true;
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(_) => Poll::Ready(Err(Failure::Closed)),
@@ -104,7 +112,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
     }
 
     /// Passes interim answers on. `None`: more bytes are needed.
-    fn read_answer(&mut self, upstream: &mut Upstream) -> Result<Option<Answer>, Failure> {
+    fn read_answer(&mut self, upstream: &mut Upstream, backend: BackendId) -> Result<Option<Answer>, Failure> {
         loop {
             let mut room = FieldRoom::new();
             let limits = head_limits(&self.parts.proxy.inner);
@@ -112,11 +120,12 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             let Some(head) = parsed.map_err(Failure::BadAnswer)? else { return Ok(None) };
             let asked = framing::Asked { head: self.asked.is_head, upgrade: self.asked.framing.upgrade };
             let framing = framing::of_answer(&head, &asked).map_err(Failure::BadAnswer)?;
-            let answer = self.write_answer(&head, &framing);
+            let answer = self.write_answer(&head, &framing, backend);
             let bytes = head.bytes;
             upstream.buffer.consume(bytes);
             match answer {
                 Some(answer) => return Ok(Some(answer)),
+                None if self.interim > MOST_INTERIM => return Err(Failure::BadAnswer(Reason::BadAnswer)),
                 None if upstream.buffer.is_empty() => return Ok(None),
                 None => {}
             }
@@ -124,30 +133,46 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
     }
 
     /// `None` is an interim one.
-    fn write_answer(&mut self, head: &AnswerHead<'_, '_>, framing: &AnswerFraming) -> Option<Answer> {
+    fn write_answer(
+        &mut self,
+        head: &AnswerHead<'_, '_>,
+        framing: &AnswerFraming,
+        backend: BackendId,
+    ) -> Option<Answer> {
         let inner = &self.parts.proxy.inner;
         let for_client = framing.for_client(self.asked.minor);
         let ends_with_connection = for_client == framing::Body::UntilClose;
+        // What edits take away is not to come behind the body.
+        let passes_trailers = self.asked.framing.trailers && inner.settings.answer_edits.is_empty();
         let keeps_client = self.asked.framing.keep_alive
             && self.upload.has_ended()
             && !ends_with_connection
             && !self.parts.worker.is_stopping();
+        let mut edits = Vec::new();
+        if !framing.interim {
+            hooks::show(inner.hooks.as_ref(), head, &mut edits);
+        }
+        let cookie = self.cookie(backend).filter(|_| !framing.interim);
         let back = Back {
             edits: &inner.settings.answer_edits,
-            more_edits: &[],
+            more_edits: &edits,
             via: inner.settings.forward.via.as_deref(),
             client_minor: self.asked.minor,
             keep_alive: keeps_client,
             body: for_client,
-            trailers: self.asked.framing.trailers,
-            set_cookie: None,
+            trailers: passes_trailers,
+            set_cookie: cookie.as_deref(),
         };
         if framing.interim {
+            self.interim += 1;
             if self.asked.minor > 0 {
-                self.has_begun = true;
                 write_answer(head, framing, &back, self.answer_lead.bytes_mut());
             }
             return None;
+        }
+        // What is left of interim answers is sent first.
+        if self.answer_lead.rest().is_empty() {
+            self.answer_lead.clear();
         }
         write_answer(head, framing, &back, self.answer_lead.bytes_mut());
         let source = match framing.body {
@@ -158,12 +183,22 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         };
         Some(Answer {
             status: head.status,
-            body: Body::new(source, for_client == framing::Body::Chunked).with_trailers(self.asked.framing.trailers),
+            body: Body::new(source, for_client == framing::Body::Chunked).with_trailers(passes_trailers),
             keeps_upstream: framing.keep_alive,
             keeps_client,
             ends_with_connection,
             is_switching: framing.switching,
         })
+    }
+
+    /// What the client is told of its backend, where it does not know.
+    fn cookie(&self, backend: BackendId) -> Option<String> {
+        let sticky = self.parts.proxy.inner.settings.sticky.as_ref()?;
+        let mut value = String::new();
+        if Sticky::is_news(self.asked.pin, backend) {
+            sticky.set_cookie(backend, SystemTime::now(), &mut value);
+        }
+        Some(value).filter(|value| !value.is_empty())
     }
 
     /// Whether the backend, the client, or the whole take too long, as far as the answer has not begun.

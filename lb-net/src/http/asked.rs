@@ -1,13 +1,16 @@
 //! What is kept of a request when its head has gone on.
 
 use super::{
-    Inner, Reason,
+    Edit, Inner, KeySource, OwnAnswer, Reason,
     buffer::Lead,
     connection::Parts,
     field::{FieldRoom, Known},
     forward::{Hop, write_request},
     framing::{self, Body, RequestFraming},
     head::{HeadLimits, RequestHead},
+    hooks, retry,
+    sticky::Pin,
+    story::Story,
 };
 
 /// What is kept of a request when its head has gone on.
@@ -18,9 +21,16 @@ pub(super) struct Asked {
     pub(super) is_head: bool,
     /// Whether doing it twice is as good as doing it once.
     pub(super) is_idempotent: bool,
+    /// Whether it says itself that it may be done twice, and is believed.
+    pub(super) has_key: bool,
     pub(super) key: u64,
+    /// Where its client was before.
+    pub(super) pin: Option<Pin>,
     /// Length of its head in the client's buffer.
     pub(super) head_bytes: usize,
+    /// What is answered in place of asking a backend.
+    pub(super) answer: Option<Box<OwnAnswer>>,
+    pub(super) story: Story,
 }
 
 impl Asked {
@@ -31,29 +41,43 @@ impl Asked {
         let parsed = RequestHead::parse(parts.input.filled(), &mut room, &head_limits(inner))?;
         let Some(head) = parsed else { return Ok(None) };
         let framing = framing::of_request(&head)?;
+        let settings = &inner.settings;
         let limit = inner.settings.limits.body_bytes;
         if matches!(framing.body, Body::Length(length) if limit.is_some_and(|limit| length > limit)) {
             return Err(Reason::BodyTooLarge);
         }
-        let settings = &inner.settings;
+        let mut edits: Vec<Edit> = Vec::new();
+        let answer = hooks::ask(inner.hooks.as_ref(), &head, parts.client, &mut edits);
         let hop = Hop {
             client: parts.client,
             local: parts.worker.local,
             peer_trusted: settings.forward.trusted.contain(parts.peer.ip()),
             forward: &settings.forward,
             edits: &settings.request_edits,
-            more_edits: &[],
+            more_edits: &edits,
         };
         write_request(&head, &framing, &hop, lead.bytes_mut())?;
-        let is_repeatable = matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
-            || (settings.retry.idempotency_key && head.fields.has(Known::IdempotencyKey));
+        let fields = || head.fields.iter().map(|field| (field.name, field.value));
+        let story = Story::new(head.minor);
+        let is_told = inner.access_log.is_some() || inner.hooks.is_some();
+        let answer = answer.or_else(|| framing.is_for_us().then(OwnAnswer::options));
         Ok(Some(Self {
             framing,
             minor: head.minor,
             is_head: head.is_head(),
-            is_idempotent: is_repeatable,
-            key: parts.client_key,
+            is_idempotent: retry::is_idempotent(head.method),
+            has_key: settings.retry.idempotency_key && head.fields.has(Known::IdempotencyKey),
+            key: match settings.key {
+                KeySource::Client => parts.client_key,
+                _ => settings.key.key(head.target.as_bytes(), fields(), parts.client.ip()),
+            },
+            pin: settings.sticky.as_ref().and_then(|sticky| {
+                let cookies = head.fields.all(Known::Cookie);
+                sticky.pin(cookies, std::time::SystemTime::now())
+            }),
             head_bytes: head.bytes,
+            answer: answer.map(Box::new),
+            story: if is_told { story.with_text(&head) } else { story },
         }))
     }
 }

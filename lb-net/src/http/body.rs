@@ -82,9 +82,9 @@ enum Tail {
 #[derive(Debug)]
 pub(super) enum Fault {
     /// The source's connection failed, or ended too early.
-    Source(io::Error),
+    Source,
     /// The sink's connection failed.
-    Sink(io::Error),
+    Sink,
     /// The source breaks the rules, or ours.
     Bad(Reason),
 }
@@ -172,9 +172,9 @@ impl Body {
         loop {
             self.gather(input, lead, most)?;
             if self.splice.is_filled() {
-                self.moved += ready!(self.splice.poll_empty(cx, to)).map_err(Fault::Sink)?;
+                self.moved += ready!(self.splice.poll_empty(cx, to)).map_err(|_| Fault::Sink)?;
             } else if self.next_piece(input)? || !lead.rest().is_empty() {
-                ready!(self.poll_send(cx, input, to, lead)).map_err(Fault::Sink)?;
+                ready!(self.poll_send(cx, input, to, lead)).map_err(|_| Fault::Sink)?;
             } else if self.ended {
                 return Poll::Ready(Ok(()));
             } else if self.moved >= enough {
@@ -296,7 +296,7 @@ impl Body {
     }
 
     fn poll_splice(&mut self, cx: &mut Context<'_>, from: &mut impl Wire, most: u64) -> Poll<Result<(), Fault>> {
-        match ready!(self.splice.poll_fill(cx, from, most)).map_err(Fault::Source)? {
+        match ready!(self.splice.poll_fill(cx, from, most)).map_err(|_| Fault::Source)? {
             Filled::Bytes(count) => {
                 if let Source::Length(left) = &mut self.source {
                     *left -= count.min(*left);
@@ -329,7 +329,7 @@ impl Body {
             input.release_empty();
             return Poll::Pending;
         };
-        match read.map_err(Fault::Source)? {
+        match read.map_err(|_| Fault::Source)? {
             0 => self.source_ended()?,
             count => {
                 input.fill(count);
@@ -342,7 +342,7 @@ impl Body {
     /// The source's connection has ended: that is the end of the body, or a cut.
     fn source_ended(&mut self) -> Result<(), Fault> {
         if !matches!(self.source, Source::UntilClose) {
-            return Err(Fault::Source(io::ErrorKind::UnexpectedEof.into()));
+            return Err(Fault::Source);
         }
         self.ended = true;
         if self.in_chunks {

@@ -5,8 +5,11 @@ use std::cell::RefCell;
 /// What one read may bring: the heads of nearly all messages and the whole of most. What is much larger is spliced.
 pub(super) const BUFFER_BYTES: usize = 32 * 1024;
 
-/// Buffers of either kind that a thread keeps for the next requests.
+/// Buffers that a thread keeps for the next requests.
 const KEPT: usize = 64;
+
+/// Heads, of which there is one for each request under way.
+const KEPT_HEADS: usize = 1024;
 
 /// A head that has grown larger than this goes back to the allocator.
 const LARGEST_KEPT: usize = 64 * 1024;
@@ -107,15 +110,15 @@ impl Drop for Buffer {
 
 fn give_back(bytes: Box<[u8]>) {
     if bytes.len() == BUFFER_BYTES {
-        keep(&BUFFERS, bytes);
+        keep(&BUFFERS, KEPT, bytes);
     }
 }
 
 /// Should the thread be ending, the pool is gone and the memory goes too.
-fn keep<T>(pool: &'static std::thread::LocalKey<RefCell<Vec<T>>>, memory: T) {
+fn keep<T>(pool: &'static std::thread::LocalKey<RefCell<Vec<T>>>, most: usize, memory: T) {
     let _ = pool.try_with(move |pool| {
         let mut pool = pool.borrow_mut();
-        if pool.len() < KEPT {
+        if pool.len() < most {
             pool.push(memory);
         }
     });
@@ -177,7 +180,7 @@ impl Drop for Lead {
     fn drop(&mut self) {
         if (1..=LARGEST_KEPT).contains(&self.bytes.capacity()) {
             self.bytes.clear();
-            keep(&HEADS, std::mem::take(&mut self.bytes));
+            keep(&HEADS, KEPT_HEADS, std::mem::take(&mut self.bytes));
         }
     }
 }

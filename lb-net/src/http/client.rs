@@ -6,7 +6,7 @@
 use std::{
     future::poll_fn,
     io::{self, IoSlice},
-    net::{self, SocketAddr},
+    net,
     os::fd::{AsFd, BorrowedFd},
     pin::{Pin, pin},
     task::{Context, Poll, Waker, ready},
@@ -55,6 +55,11 @@ impl ClientSocket {
     /// Of a socket that does not block.
     pub(super) fn new(accepted: net::TcpStream) -> Self {
         Self { socket: Socket::Direct(accepted), eager_read: false, eager_write: false, finished: false }
+    }
+
+    /// None any more.
+    pub(super) fn closed() -> Self {
+        Self { socket: Socket::Closed, eager_read: false, eager_write: false, finished: false }
     }
 
     pub(super) fn is_registered(&self) -> bool {
@@ -191,15 +196,6 @@ impl ClientSocket {
             }
         }
         Poll::Ready(())
-    }
-
-    /// The address that the client has connected to.
-    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
-        match &self.socket {
-            Socket::Direct(stream) => stream.local_addr(),
-            Socket::Registered(stream) => stream.local_addr(),
-            Socket::Closed => Err(closed()),
-        }
     }
 
     /// As tokio knows it, to splice with. What the reactor says of it may be out of date: look before you wait.

@@ -10,11 +10,13 @@ use std::{
 };
 
 use super::{
-    Reason,
+    Cells, Reason, Record,
     asked::{Asked, head_limits},
     buffer::{Buffer, Lead},
-    client::ClientSocket,
+    client::{ClientSocket, Gone},
+    common::Place,
     exchange::{self, Next},
+    introduced::Introduction,
     pace,
     worker::{Known, Worker},
 };
@@ -63,12 +65,19 @@ pub(super) struct Parts<T> {
     /// Bytes of a head that were not enough.
     seen: usize,
     pub(super) requests: u32,
+    /// A proxy in front of us has still to say who asks.
+    awaits_introduction: bool,
+    _place: Place,
 }
 
 impl<T: Send + Sync + 'static> Connection<T> {
     pub(super) fn new(worker: &Arc<Worker<T>>, socket: std::net::TcpStream, peer: SocketAddr) -> Self {
         let proxy = worker.known();
-        let began = now();
+        let (began, place) = (now(), proxy.inner.common.open.enter());
+        worker.count(Cells::accepted);
+        if let Some(observer) = &proxy.inner.observer {
+            observer.accepted(peer);
+        }
         let idle_until = pace::after(began, proxy.inner.settings.times.head);
         Self::Idle(Box::new(Parts {
             worker: Arc::clone(worker),
@@ -83,6 +92,8 @@ impl<T: Send + Sync + 'static> Connection<T> {
             began,
             seen: 0,
             requests: 0,
+            awaits_introduction: true,
+            _place: place,
         }))
     }
 }
@@ -127,13 +138,13 @@ async fn serve<T: Send + Sync + 'static>(mut parts: Box<Parts<T>>) -> Option<Box
                 return None;
             }
             Next::Linger => {
-                let Parts { socket, mut deadline, .. } = *parts;
-                deadline.set(now() + LINGER_TIME);
-                socket.close_gently(LINGER_BYTES, &mut deadline).await;
+                let socket = parts.take_socket();
+                parts.deadline.set(now() + LINGER_TIME);
+                socket.close_gently(LINGER_BYTES, &mut parts.deadline).await;
                 return None;
             }
             Next::Tunnel(tunnel) => {
-                tunnel.run(*parts).await;
+                tunnel.run(parts).await;
                 return None;
             }
         }
@@ -220,7 +231,14 @@ impl<T: Send + Sync + 'static> Parts<T> {
         self.deadline.watch(cx.waker());
         let limits = head_limits(&self.proxy.inner);
         loop {
-            if limits.worth_parsing(self.input.filled(), self.seen) {
+            if self.awaits_introduction {
+                match self.introduce() {
+                    Introduction::Done => self.awaits_introduction = false,
+                    Introduction::Partial => {}
+                    Introduction::Refused => return Poll::Ready(Ok(None)),
+                }
+            }
+            if !self.awaits_introduction && limits.worth_parsing(self.input.filled(), self.seen) {
                 if let Some(asked) = Asked::read(self, lead)? {
                     self.seen = 0;
                     return Poll::Ready(Ok(Some(asked)));
@@ -265,6 +283,24 @@ impl<T: Send + Sync + 'static> Parts<T> {
         Poll::Ready(true)
     }
 
+    /// How the client has left, if it has.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+        self.socket.poll_gone(cx)
+    }
+
+    /// For another protocol.
+    pub(super) fn take_socket(&mut self) -> ClientSocket {
+        std::mem::replace(&mut self.socket, ClientSocket::closed())
+    }
+
+    /// Whoever wants to know is told how a request ended.
+    pub(super) fn tell(&self, record: &mut Record<'_>, began: Instant, ended: Instant) {
+        self.worker.note(record, began, ended);
+        if let Some(hooks) = &self.proxy.inner.hooks {
+            hooks.on_end(record);
+        }
+    }
+
     /// The first of these moments that has come; otherwise this task is woken then.
     pub(super) fn overdue(&mut self, limits: [Option<(Instant, Reason)>; 2]) -> Option<Reason> {
         if !self.socket.is_registered() {
@@ -276,5 +312,11 @@ impl<T: Send + Sync + 'static> Parts<T> {
         }
         let (until, reason) = limits.into_iter().flatten().min_by_key(|(until, _)| *until)?;
         self.is_over(until).then_some(reason)
+    }
+}
+
+impl<T> Drop for Parts<T> {
+    fn drop(&mut self) {
+        self.worker.count(Cells::closed);
     }
 }

@@ -2,18 +2,19 @@
 
 use std::{future::poll_fn, time::Instant};
 
-use lb_core::{Lease, NoPick, Outcome, Request, Tried};
+use lb_core::{Lease, Outcome, Tried};
 
 use super::{
-    Reason,
+    Cells, OwnAnswer, Reason, Record,
     asked::Asked,
-    body::{Body, Source},
+    body::{Body, Fault, Source},
     buffer::{BUFFER_BYTES, Lead},
     chunked::ChunkReader,
     connection::Parts,
     framing,
-    own_answer::OwnAnswer,
     pace::Wait,
+    retry::{Attempted, Reached, Verdict},
+    story::{End, Story},
     tunnel::Tunnel,
     upstream::Upstream,
 };
@@ -45,13 +46,21 @@ pub(super) struct Exchange<'a, T> {
     pub(super) upload_stopped: bool,
     /// The heads of its answer.
     pub(super) answer_lead: Lead,
-    /// An interim answer has gone to the client.
-    pub(super) has_begun: bool,
+    /// Interim answers that have gone to the client.
+    pub(super) interim: u32,
+    /// A byte of an answer was read in this attempt.
+    pub(super) has_answered: bool,
     pub(super) began: Instant,
+    /// When the backend was picked: the begin, if it did not have to wait.
+    pub(super) picked_at: Instant,
     pub(super) upload_wait: Wait,
     pub(super) download_wait: Wait,
-    tried: Tried,
-    attempts: u32,
+    pub(super) tried: Tried,
+    /// Attempts that a backend may have begun with.
+    begun: u32,
+    /// What has come of the last attempt.
+    pub(super) last_failure: Option<Reason>,
+    pub(super) story: Story,
 }
 
 /// Why an attempt has come to no answer.
@@ -61,6 +70,8 @@ pub(super) enum Failure {
     ClientGone,
     /// The client breaks the rules, or ours, or is too slow.
     Refused(Reason),
+    /// There is no backend for it.
+    NoPlace(Reason),
     /// The backend has closed or reset the connection before its answer.
     Closed,
     /// What the backend says is no answer.
@@ -75,26 +86,44 @@ pub(super) async fn serve<T: Send + Sync + 'static>(parts: &mut Parts<T>) -> Nex
     let began = now();
     parts.began = began;
     match poll_fn(|cx| parts.poll_head(cx, &mut lead, began)).await {
-        Ok(Some(asked)) => Exchange::new(parts, asked, lead, began).run().await,
-        Ok(None) => Next::Close,
-        Err(reason) => {
-            let mut answer = Lead::pooled();
-            OwnAnswer::of(reason).write(&mut answer, false, false);
-            if parts.flush(&mut answer).await { Next::Linger } else { Next::Close }
+        Ok(Some(asked)) => {
+            parts.worker.count(Cells::began);
+            Exchange::new(parts, asked, lead, began).run().await
         }
+        Ok(None) => Next::Close,
+        Err(reason) => refuse(parts, reason, began).await,
     }
 }
 
+/// Answers what is no request.
+#[cold]
+async fn refuse<T: Send + Sync + 'static>(parts: &mut Parts<T>, reason: Reason, began: Instant) -> Next<T> {
+    let (mut lead, answer) = (Lead::pooled(), OwnAnswer::of(reason));
+    answer.write(&mut lead, false, 1, false);
+    let sent = parts.flush(&mut lead).await;
+    let (status, answer_bytes) = (if sent { reason.status() } else { 0 }, answer.body_bytes(false) as u64);
+    let end = End { status, reason: Some(reason), cut: false, request_bytes: 0, answer_bytes };
+    parts.worker.count(Cells::began);
+    let line = parts.input.filled().split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    let story = Story::new(1);
+    let mut record = story.record(None, end, Record::new(parts.client, std::time::SystemTime::UNIX_EPOCH));
+    record.target = line.get(..line.len().min(256)).unwrap_or_default();
+    parts.tell(&mut record, began, now());
+    if sent { Next::Linger } else { Next::Close }
+}
+
 impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
-    fn new(parts: &'a mut Parts<T>, asked: Asked, lead: Lead, began: Instant) -> Self {
+    fn new(parts: &'a mut Parts<T>, mut asked: Asked, lead: Lead, began: Instant) -> Self {
         parts.input.consume(asked.head_bytes);
         parts.requests = parts.requests.saturating_add(1);
         let upload = match asked.framing.body {
             framing::Body::None | framing::Body::UntilClose => Body::none(),
             framing::Body::Length(length) => Body::new(Source::Length(length), false),
             framing::Body::Chunked => Body::new(Source::Chunked(ChunkReader::new()), true)
-                .with_limit(parts.proxy.inner.settings.limits.body_bytes),
+                .with_limit(parts.proxy.inner.settings.limits.body_bytes)
+                .with_trailers(parts.proxy.inner.settings.request_edits.is_empty()),
         };
+        let story = std::mem::replace(&mut asked.story, Story::new(asked.minor));
         Self {
             parts,
             asked,
@@ -102,141 +131,174 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
             upload,
             upload_stopped: false,
             answer_lead: Lead::pooled(),
-            has_begun: false,
+            interim: 0,
+            has_answered: false,
             began,
+            picked_at: began,
             upload_wait: Wait::since(began),
             download_wait: Wait::since(began),
             tried: Tried::default(),
-            attempts: 0,
+            begun: 0,
+            last_failure: None,
+            story,
         }
     }
 
     async fn run(mut self) -> Next<T> {
         if let Err(fault) = self.upload.gather(&mut self.parts.input, &mut self.lead, BUFFER_BYTES) {
-            return self.answer_fault(fault).await;
+            return match fault {
+                Fault::Bad(reason) => self.refuse(reason).await,
+                _ => self.leave(),
+            };
         }
         self.parts.input.release_empty();
+        if let Some(answer) = self.asked.answer.take() {
+            return self.answer(&answer).await;
+        }
         loop {
-            let lease = match self.pick() {
-                Ok(lease) => lease,
-                Err(no_pick) => return self.answer(no_pick_reason(no_pick)).await,
+            let (lease, mut upstream) = match self.upstream().await {
+                Ok(upstream) => upstream,
+                Err(Failure::ClientGone) => return self.leave(),
+                Err(failure) => return self.refuse(failure.reason()).await,
             };
-            let (lease, mut upstream) = match self.kept(&lease) {
-                Some(upstream) => (lease, upstream),
-                None => match Box::pin(self.connect(lease)).await {
-                    Ok(connected) => connected,
-                    Err(Failure::ClientGone) => return Next::Close,
-                    Err(failure) => return self.answer(failure.reason()).await,
-                },
-            };
-            self.attempts += 1;
-            match poll_fn(|cx| self.poll_answer(cx, &mut upstream)).await {
+            (self.story.attempts, self.story.reused) = (self.story.attempts + 1, upstream.is_reused());
+            let failure = match poll_fn(|cx| self.poll_answer(cx, &mut upstream, lease.id())).await {
                 Ok(answer) => return self.relay(lease, upstream, answer).await,
-                Err(failure) => {
-                    let again = self.may_go_again(failure, &upstream);
-                    self.give_up(lease, failure);
-                    drop(upstream);
-                    match failure {
-                        Failure::ClientGone => return Next::Close,
-                        _ if again => self.rewind(),
-                        _ => return self.answer(failure.reason()).await,
-                    }
-                }
+                Err(failure) => failure,
+            };
+            let goes_again = self.goes_again(failure, &upstream);
+            drop(upstream);
+            self.give_up(lease, failure);
+            match failure {
+                Failure::ClientGone => return self.leave(),
+                _ if goes_again => {}
+                _ => return self.refuse(failure.reason()).await,
             }
         }
     }
 
-    /// The backend that is to have it.
-    pub(super) fn pick(&mut self) -> Result<Lease<T>, NoPick> {
-        let request = Request::new(self.began)
-            .with_key(self.asked.key)
-            .with_client(self.parts.client_key)
-            .with_tried(&self.tried);
-        let worker = &self.parts.worker;
-        self.parts.proxy.inner.balancer.pick(&request, &mut *worker.rng())
-    }
-
-    /// A kept connection to that backend.
-    fn kept(&mut self, lease: &Lease<T>) -> Option<Upstream> {
+    /// A backend, and a connection to it: a kept one, or a fresh one.
+    async fn upstream(&mut self) -> Result<(Lease<T>, Upstream), Failure> {
+        let lease = self.place().await?;
+        // Of what must not be done twice the connection is looked at right before.
         let careful = !self.asked.is_idempotent;
-        self.parts.worker.pool.take(lease.id(), self.began, careful).map(Upstream::from)
-    }
-
-    async fn connect(&mut self, lease: Lease<T>) -> Result<(Lease<T>, Upstream), Failure> {
-        let connector = std::sync::Arc::clone(&self.parts.proxy.inner.connector);
-        match connector.connect(lease.payload()).await {
-            Ok(stream) => Ok((lease, Upstream::fresh(stream, now()))),
-            Err(_) => Err(Failure::Closed),
+        match self.parts.worker.pool.take(lease.id(), self.picked_at, careful) {
+            Some(kept) => Ok((lease, Upstream::from(kept))),
+            None => Box::pin(self.connect(lease)).await,
         }
     }
 
-    /// Whether a request that has come to no answer is given to a backend once more.
-    fn may_go_again(&mut self, failure: Failure, upstream: &Upstream) -> bool {
-        let replayable = self.upload.is_in_lead() && !self.has_begun;
-        match failure {
-            Failure::Closed if !replayable => false,
-            Failure::Closed if upstream.is_reused() && self.lead.sent_bytes() == 0 => true,
-            Failure::Closed => self.asked.is_idempotent && self.attempts < 2,
-            _ => false,
+    /// Whether a request that has come to no answer goes to a backend once more; then it is ready to.
+    #[cold]
+    fn goes_again(&mut self, failure: Failure, upstream: &Upstream) -> bool {
+        if !matches!(failure, Failure::Closed) {
+            return false;
         }
+        let reached = match () {
+            () if self.has_answered => Reached::Answer,
+            () if self.interim > 0 => Reached::Interim,
+            () if upstream.is_reused() && self.lead.sent_bytes() == 0 && self.upload.is_in_lead() => Reached::Closed,
+            () => {
+                self.begun += 1;
+                Reached::Backend
+            }
+        };
+        let attempted = Attempted {
+            is_idempotent: self.asked.is_idempotent,
+            has_key: self.asked.has_key,
+            reached,
+            begun: self.begun,
+            is_whole: self.upload.is_in_lead(),
+        };
+        let may = match attempted.verdict() {
+            Verdict::Never => false,
+            Verdict::Free => true,
+            Verdict::FromBudget => {
+                let inner = &self.parts.proxy.inner;
+                let may = inner.common.may_retry(inner.settings.retry, now());
+                if !may {
+                    self.parts.worker.count(Cells::retry_denied);
+                }
+                may
+            }
+        };
+        if may {
+            self.lead.rewind();
+            (self.upload_stopped, self.picked_at) = (false, now());
+            self.upload_wait = Wait::since(self.picked_at);
+        }
+        may
     }
 
-    fn rewind(&mut self) {
-        self.lead.rewind();
-        self.upload_stopped = false;
-    }
-
+    /// Ends an attempt that has come to nothing.
     fn give_up(&mut self, lease: Lease<T>, failure: Failure) {
         let outcome = match failure {
-            Failure::ClientGone | Failure::Refused(_) => Outcome::Cancelled,
+            Failure::ClientGone | Failure::Refused(_) | Failure::NoPlace(_) => Outcome::Cancelled,
+            // What nobody has seen says nothing about the backend: it has closed a connection that was idle.
+            Failure::Closed if self.begun == 0 && !self.has_answered && self.interim == 0 => Outcome::Cancelled,
             Failure::Closed | Failure::BadAnswer(_) => Outcome::Broken,
             Failure::TimedOut(_) => Outcome::TimedOut,
         };
+        self.story.failed(&lease);
+        self.last_failure = Some(failure.reason());
+        if outcome != Outcome::Cancelled {
+            self.tried.insert(lease.id());
+        }
         self.finish(lease, outcome, now());
     }
 
-    pub(super) fn finish(&mut self, lease: Lease<T>, outcome: Outcome, now: Instant) {
+    /// Gives the place back; somebody may wait for it.
+    pub(super) fn finish(&self, lease: Lease<T>, outcome: Outcome, now: Instant) {
+        let backend = lease.id();
         lease.finish(outcome, now);
+        self.parts.proxy.inner.common.waiting.freed(backend);
     }
 
-    async fn answer_fault(&mut self, fault: super::body::Fault) -> Next<T> {
-        match fault {
-            super::body::Fault::Bad(reason) => self.answer(reason).await,
-            _ => Next::Close,
-        }
+    /// Answers by ourselves, with the reason.
+    async fn refuse(&mut self, reason: Reason) -> Next<T> {
+        self.answer(&OwnAnswer::of(reason)).await
     }
 
-    /// Answers by ourselves.
-    pub(super) async fn answer(&mut self, reason: Reason) -> Next<T> {
-        if self.has_begun && !self.answer_lead.rest().is_empty() {
-            return Next::Cut;
+    #[cold]
+    async fn answer(&mut self, answer: &OwnAnswer) -> Next<T> {
+        let is_whole = self.upload.has_ended() && !self.parts.worker.is_stopping();
+        let keep = is_whole && self.asked.framing.keep_alive;
+        if self.answer_lead.rest().is_empty() {
+            self.answer_lead.clear();
         }
-        let keep = self.upload.has_ended() && self.asked.framing.keep_alive && reason.status() >= 500;
-        let keep = keep && !self.parts.worker.is_stopping();
-        self.answer_lead.clear();
-        OwnAnswer::of(reason).write(&mut self.answer_lead, self.asked.is_head, keep);
+        answer.write(&mut self.answer_lead, self.asked.is_head, self.asked.minor, keep);
         let sent = self.parts.flush(&mut self.answer_lead).await;
+        let answer_bytes = answer.body_bytes(self.asked.is_head) as u64;
+        let status = if sent { answer.status() } else { 0 };
+        let end = End { status, reason: answer.reason(), cut: false, request_bytes: self.upload.moved, answer_bytes };
+        self.tell(None, end, now());
         match (sent, keep) {
             (false, _) => Next::Close,
             (true, true) => Next::Another,
             (true, false) => Next::Linger,
         }
     }
+
+    /// Nobody is there to be answered.
+    fn leave(&mut self) -> Next<T> {
+        let (reason, request_bytes) = (Some(Reason::ClientGone), self.upload.moved);
+        self.tell(None, End { status: 0, reason, cut: false, request_bytes, answer_bytes: 0 }, now());
+        Next::Close
+    }
+
+    /// Whoever wants to know is told how it ended.
+    pub(super) fn tell(&self, backend: Option<&str>, end: End, ended: Instant) {
+        let record = Record::new(self.parts.client, std::time::SystemTime::UNIX_EPOCH);
+        self.parts.tell(&mut self.story.record(backend, end, record), self.began, ended);
+    }
 }
 
 impl Failure {
     fn reason(self) -> Reason {
         match self {
-            Self::ClientGone | Self::Closed => Reason::BackendClosed,
-            Self::Refused(reason) | Self::BadAnswer(reason) | Self::TimedOut(reason) => reason,
+            Self::ClientGone => Reason::ClientGone,
+            Self::Closed => Reason::BackendClosed,
+            Self::Refused(reason) | Self::NoPlace(reason) | Self::BadAnswer(reason) | Self::TimedOut(reason) => reason,
         }
-    }
-}
-
-fn no_pick_reason(no_pick: NoPick) -> Reason {
-    match no_pick {
-        NoPick::AllFull => Reason::AllFull,
-        NoPick::AllTried => Reason::ConnectFailed,
-        _ => Reason::NoBackend,
     }
 }

@@ -154,10 +154,6 @@ impl<'h, 'b> Fields<'h, 'b> {
         fields.map(|(header, known)| Field { known: *known, name: header.name, value: header.value })
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.headers.len()
-    }
-
     pub(crate) fn has(&self, known: Known) -> bool {
         self.seen & known.bit() != 0
     }

@@ -74,7 +74,6 @@ impl fmt::Display for KeySource {
 
 impl KeySource {
     /// The key of a request with this target and these fields.
-    #[allow(dead_code, reason = "until the exchange uses it")]
     pub(crate) fn key<'a>(
         &self,
         target: &[u8],

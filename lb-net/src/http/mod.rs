@@ -1,4 +1,8 @@
 //! The HTTP reverse proxy: HTTP/1.0 and 1.1 on both sides.
+//!
+//! Start from [`HttpProxy`]. A request is parsed where it lies, judged once and strictly, written again as one unambiguous
+//! message, and given to a backend over a kept connection where there is one. What a client or a backend says that can be
+//! understood in two ways goes no further.
 
 mod access;
 mod answer;
@@ -7,9 +11,10 @@ mod body;
 mod buffer;
 mod chunked;
 mod client;
+mod common;
 mod connection;
-mod counters;
 mod cookie;
+mod counters;
 mod edit;
 mod exchange;
 mod field;
@@ -17,21 +22,24 @@ mod forward;
 mod framing;
 #[cfg(test)]
 mod fuzz;
-#[allow(dead_code, unused_imports, reason = "until the exchange uses it")]
 mod head;
+mod hooks;
 mod host;
+mod introduced;
 mod key;
 mod own_answer;
 mod pace;
+mod place;
 mod pool;
+mod record;
 mod refusal;
 mod relaying;
 mod retry;
-mod record;
-mod retry;
+mod serve;
 mod settings;
 mod splice;
 mod sticky;
+mod story;
 mod tunnel;
 mod upstream;
 mod waiting;
@@ -40,16 +48,10 @@ mod worker;
 
 use std::{fmt, io, net::TcpListener, sync::Arc};
 
-use lb_core::{
-    BackendId, Balancer,
-    rand::{SeedableRng as _, rngs::SmallRng},
-};
-use tokio::{
-    sync::watch,
-    task::coop::consume_budget,
-    time::{Instant, timeout},
-};
+use lb_core::Balancer;
+use tokio::sync::watch;
 
+use self::common::Common;
 pub use self::{
     access::{
         AccessFormat, AccessLog, AccessLogError, AccessLogNews, AccessLogSettings, AccessLogs, AccessTo, AccessWriter,
@@ -58,24 +60,59 @@ pub use self::{
     counters::{Cells, Counters},
     edit::{Edit, EditError},
     forward::Forward,
+    hooks::{AnswerView, Hooks, RequestView},
     key::{KeySource, UnknownKeySource},
-    refusal::Reason,
+    own_answer::OwnAnswer,
     record::Record,
+    refusal::Reason,
     settings::{Keep, Limits, Queueing, Retry, Settings, Times},
     sticky::{CookieNameError, Sticky},
 };
-use self::{connection::Connection, worker::Worker};
-pub use crate::http_stats::{Histogram, HttpStats};
 use crate::{
     connect::{Addresses, Connect, Dialer},
-    drain::Sessions,
-    driver::now,
     listener::{self, Listener},
-    listener::Listener,
-    tcp::{AcceptProxy, Observer},
+};
+pub use crate::{
+    http_stats::{Histogram, HttpStats},
+    observe::{NoConnection, Observer},
+    proxy_protocol::AcceptProxy,
 };
 
 /// An HTTP reverse proxy in front of a balancer's backends.
+///
+/// Clone it to serve several listeners; all clones share the balancer, the line of those who wait, and the counters. The
+/// balancer needs someone to [`drive`](crate::drive) it.
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use lb_core::{Balancer, Config, rand::{SeedableRng, rngs::SmallRng}};
+/// use lb_net::{http::HttpProxy, listener};
+/// use std::{net::SocketAddr, sync::Arc, time::Instant};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// let server = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let config: Config = server.local_addr()?.to_string().parse()?;
+/// let address = |backend: &lb_core::BackendConfig| backend.name.parse::<SocketAddr>().expect("an address");
+/// let mut rng = SmallRng::seed_from_u64(1);
+/// let balancer = Arc::new(Balancer::new(config, Instant::now(), &mut rng, address));
+/// tokio::spawn(lb_net::drive(Arc::clone(&balancer)));
+///
+/// let listener = listener::bind("127.0.0.1:0".parse()?, 1)?.remove(0);
+/// let front = listener.local_addr()?;
+/// let proxy = HttpProxy::new(balancer);
+/// tokio::spawn(async move { proxy.serve(listener, std::future::pending()).await });
+///
+/// let mut client = tokio::net::TcpStream::connect(front).await?;
+/// client.write_all(b"GET / HTTP/1.1\r\nHost: example.org\r\nConnection: close\r\n\r\n").await?;
+/// let mut backend = server.accept().await?.0;
+/// let mut asked = [0; 16];
+/// backend.read_exact(&mut asked).await?;
+/// assert_eq!(&asked, b"GET / HTTP/1.1\r\n");
+/// backend.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").await?;
+/// let mut answer = String::new();
+/// client.read_to_string(&mut answer).await?;
+/// assert!(answer.ends_with("\r\n\r\nhello"));
+/// # Ok(()) }
+/// ```
 pub struct HttpProxy<T> {
     inner: Arc<Inner<T>>,
 }
@@ -85,10 +122,11 @@ struct Inner<T> {
     connector: Arc<dyn Connect<T>>,
     settings: Settings,
     seed: Option<u64>,
-    #[allow(dead_code, reason = "until requests are served")]
     observer: Option<Arc<dyn Observer>>,
-    #[allow(dead_code, reason = "until requests are served")]
+    hooks: Option<Arc<dyn Hooks>>,
     accept_proxy: Option<AcceptProxy>,
+    access_log: Option<AccessLog>,
+    common: Common,
 }
 
 impl<T> Clone for HttpProxy<T> {
@@ -99,23 +137,30 @@ impl<T> Clone for HttpProxy<T> {
 
 impl<T> Clone for Inner<T> {
     fn clone(&self) -> Self {
-        let (balancer, connector) = (Arc::clone(&self.balancer), Arc::clone(&self.connector));
-        Self { balancer, connector, settings: self.settings.clone(), seed: self.seed }
-        let (settings, observer) = (self.settings.clone(), self.observer.clone());
-        Self { balancer, connector, settings, observer, accept_proxy: self.accept_proxy.clone() }
+        Self {
+            balancer: Arc::clone(&self.balancer),
+            connector: Arc::clone(&self.connector),
+            settings: self.settings.clone(),
+            seed: self.seed,
+            observer: self.observer.clone(),
+            hooks: self.hooks.clone(),
+            accept_proxy: self.accept_proxy.clone(),
+            access_log: self.access_log.clone(),
+            common: self.common.clone(),
+        }
     }
 }
 
 /// What is left to say when a listener has been served.
 /// ```
 /// # fn show(served: lb_net::http::Served) {
-/// println!("{} requests had to be cut", served.cut);
+/// println!("{} connections had to be cut", served.cut);
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Served {
-    /// Connections with a request that was still running when the grace period was over.
+    /// Connections with a request that was still running when the grace period was over, and were ended.
     pub cut: usize,
 }
 
@@ -131,36 +176,80 @@ impl<T: Send + Sync + 'static> HttpProxy<T> {
     /// A proxy that connects in a way of your own.
     #[must_use]
     pub fn with_connector(balancer: Arc<Balancer<T>>, connector: Arc<dyn Connect<T>>) -> Self {
-        Self { inner: Arc::new(Inner { balancer, connector, settings: Settings::default(), seed: None }) }
-        let settings = Settings::default();
-        Self { inner: Arc::new(Inner { balancer, connector, settings, observer: None, accept_proxy: None }) }
+        let inner = Inner {
+            balancer,
+            connector,
+            settings: Settings::default(),
+            seed: None,
+            observer: None,
+            hooks: None,
+            accept_proxy: None,
+            access_log: None,
+            common: Common::default(),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The same with these settings.
     #[must_use]
-    pub fn with_settings(mut self, settings: Settings) -> Self {
-        Arc::make_mut(&mut self.inner).settings = settings;
-        self
+    pub fn with_settings(self, settings: Settings) -> Self {
+        self.with(|inner| inner.settings = settings)
     }
 
-    /// The same with someone who is told what happens to clients.
+    /// The same with chance that begins with this seed, for tests that must repeat.
     #[must_use]
-    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        Arc::make_mut(&mut self.inner).observer = Some(observer);
-        self
+    pub fn with_seed(self, seed: u64) -> Self {
+        self.with(|inner| inner.seed = Some(seed))
+    }
+
+    /// The same with someone who is told how clients come to their backends. Of requests tell the access log and
+    /// [`Hooks::on_end`].
+    #[must_use]
+    pub fn with_observer(self, observer: Arc<dyn Observer>) -> Self {
+        self.with(|inner| inner.observer = Some(observer))
+    }
+
+    /// The same with someone who may look at requests and answers, change them, and answer by themselves.
+    #[must_use]
+    pub fn with_hooks(self, hooks: Arc<dyn Hooks>) -> Self {
+        self.with(|inner| inner.hooks = Some(hooks))
     }
 
     /// The same, with PROXY headers expected from these peers: their clients are then who asks.
     #[must_use]
-    pub fn with_accept_proxy(mut self, accept: Option<AcceptProxy>) -> Self {
-        Arc::make_mut(&mut self.inner).accept_proxy = accept;
+    pub fn with_accept_proxy(self, accept: Option<AcceptProxy>) -> Self {
+        self.with(|inner| inner.accept_proxy = accept)
+    }
+
+    /// The same with a line for each request in this log.
+    #[must_use]
+    pub fn with_access_log(self, log: Option<AccessLog>) -> Self {
+        self.with(|inner| inner.access_log = log)
+    }
+
+    /// The same that counts here: for several proxies that count together.
+    #[must_use]
+    pub fn with_counters(self, counters: Counters) -> Self {
+        self.with(|inner| inner.common.counters = counters)
+    }
+
+    /// The same in the place of another one: it goes on counting, and over the same balancer those who wait stay in line,
+    /// and what has been learned of connecting is known.
+    #[must_use]
+    pub fn succeeding(self, other: &Self) -> Self {
+        let is_same = Arc::ptr_eq(&self.inner.balancer, &other.inner.balancer);
+        self.with(|inner| inner.common.succeed(&other.inner.common, is_same))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Inner<T>)) -> Self {
+        change(Arc::make_mut(&mut self.inner));
         self
     }
 
-    /// The same in the place of another one over the same balancer: its connections and what it has learned go on.
+    /// What is counted.
     #[must_use]
-    pub fn succeeding(self, _other: &Self) -> Self {
-        self
+    pub fn stats(&self) -> HttpStats {
+        self.inner.common.counters.sum()
     }
 
     /// Serves a listener until `shutdown`: then those who wait in its queue are accepted, it is closed, and requests may go
@@ -182,85 +271,19 @@ impl<T: Send + Sync + 'static> HttpProxy<T> {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send,
     ) -> io::Result<Served> {
-        // Only a kernel without the option refuses; clients then come before their first bytes.
-        let _ = listener::await_bytes(&listener);
-        let rng = proxies.borrow().rng();
-        let local = listener.local_addr()?;
-        let worker = Arc::new(Worker::new(proxies, rng, local));
-        let wanted = |id| worker.known().inner.wants(id);
-        tokio::select! {
-            biased;
-            served = accept_all(&worker, listener, shutdown) => served,
-            never = Arc::clone(&worker.sweep).run() => match never {},
-            never = Arc::clone(&worker.alarms).ring() => match never {},
-            never = worker.pool.keep_swept(wanted) => match never {},
+        // A system without this gives clients out before they have said anything: slower, and all the same.
+        let _ = listener::await_bytes(&listener, true);
         Self::serve_on(proxies, Listener::new(listener)?, shutdown).await
     }
 
     /// The same on a listener that may have to wait for its turn.
     pub(crate) async fn serve_on(
         proxies: watch::Receiver<Self>,
-        mut listener: Listener,
+        listener: Listener,
         shutdown: impl Future<Output = ()> + Send,
     ) -> io::Result<Served> {
-        tokio::pin!(shutdown);
-        loop {
-            tokio::select! {
-                () = &mut shutdown => return Ok(Served { cut: 0 }),
-                accepted = listener.accept() => drop((accepted?, &proxies)),
-            }
-        }
+        serve::serve(proxies, listener, shutdown).await
     }
-
-    fn rng(&self) -> SmallRng {
-        let seed = self.inner.seed.unwrap_or_else(|| {
-            use std::hash::{BuildHasher as _, RandomState};
-            RandomState::new().hash_one(now())
-        });
-        SmallRng::seed_from_u64(seed)
-    }
-}
-
-impl<T> Inner<T> {
-    /// Whether requests may still go to this backend.
-    fn wants(&self, id: BackendId) -> bool {
-        let _ = id;
-        true
-    }
-}
-
-async fn accept_all<T: Send + Sync + 'static>(
-    worker: &Arc<Worker<T>>,
-    listener: TcpListener,
-    shutdown: impl Future<Output = ()> + Send,
-) -> io::Result<Served> {
-    let mut listener = Listener::new(listener)?;
-    let mut sessions = Sessions::default();
-    let begin = |sessions: &mut Sessions, (client, peer)| {
-        worker.follow();
-        sessions.spawn(Connection::new(worker, client, peer));
-    };
-    tokio::pin!(shutdown);
-    loop {
-        tokio::select! {
-            // First, because under a load that never lets the queue run empty nothing behind it would be asked.
-            biased;
-            () = &mut shutdown => break,
-            accepted = listener.accept() => begin(&mut sessions, accepted?),
-        }
-    }
-    let (grace, stopped) = (worker.known().inner.settings.times.grace, Instant::now());
-    let emptied = timeout(grace, async {
-        while let Some(accepted) = listener.accept_queued().await? {
-            begin(&mut sessions, accepted);
-            consume_budget().await;
-        }
-        io::Result::Ok(())
-    });
-    emptied.await.unwrap_or(Ok(()))?;
-    drop(listener);
-    worker.stop();
-    Ok(Served { cut: sessions.drain(grace.saturating_sub(stopped.elapsed())).await })
 }
 
 impl<T> fmt::Debug for HttpProxy<T> {

@@ -2,73 +2,136 @@
 
 use std::{io::Write as _, time::SystemTime};
 
-use super::{Reason, buffer::Lead};
+use super::{Edit, EditError, Reason, buffer::Lead};
 
-/// What lb answers by itself.
-#[derive(Clone, Debug)]
-pub(super) struct OwnAnswer {
+/// An answer that no backend has given.
+/// ```
+/// use lb_net::http::OwnAnswer;
+/// let answer = OwnAnswer::new(403).with_field("Content-Type", "text/plain")?.with_body("Not for you.\n");
+/// assert_eq!(answer.status(), 403);
+/// # Ok::<(), lb_net::http::EditError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnAnswer {
     status: u16,
     reason: Option<Reason>,
-    fields: String,
+    fields: Vec<Edit>,
     body: Vec<u8>,
 }
 
 impl OwnAnswer {
+    /// One of this status, without a body. A status that no final answer can have (below 200, above 599) becomes 500.
+    #[must_use]
+    pub fn new(status: u16) -> Self {
+        let status = if (200..=599).contains(&status) { status } else { 500 };
+        Self { status, reason: None, fields: Vec::new(), body: Vec::new() }
+    }
+
+    /// With one more field.
+    ///
+    /// # Errors
+    /// When name or value are none, or the field is lb's own business.
+    pub fn with_field(mut self, name: &str, value: &str) -> Result<Self, EditError> {
+        self.fields.push(Edit::add(name, value)?);
+        Ok(self)
+    }
+
+    /// With this body; there is none in answers to HEAD, and of status 204 and 304.
+    #[must_use]
+    pub fn with_body(self, body: impl Into<Vec<u8>>) -> Self {
+        Self { body: body.into(), ..self }
+    }
+
+    /// Its status code.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
     /// Why a request has no other answer: a field for programs, a sentence for people, and nothing of what is inside.
     pub(super) fn of(reason: Reason) -> Self {
-        let mut fields = String::from("Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n");
-        if reason.status() == 503 {
-            fields.push_str("Retry-After: 1\r\n");
+        let mut fields = vec![("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")];
+        match reason.status() {
+            405 => fields.push(("Allow", "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS")),
+            503 => fields.push(("Retry-After", "1")),
+            _ => {}
         }
-        if reason.status() == 405 {
-            fields.push_str("Allow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS\r\n");
-        }
-        Self {
-            status: reason.status(),
-            reason: Some(reason),
-            fields,
-            body: format!("{}\n", reason.text()).into_bytes(),
-        }
+        // All of them are fields.
+        let fields = fields.into_iter().filter_map(|(name, value)| Edit::add(name, value).ok()).collect();
+        let body = format!("{}\n", reason.text()).into_bytes();
+        Self { status: reason.status(), reason: Some(reason), fields, body }
     }
 
     /// That of an OPTIONS that is not to be passed on (RFC 9110 section 7.6.2).
     pub(super) fn options() -> Self {
-        Self { status: 204, reason: None, fields: String::new(), body: Vec::new() }
+        Self::new(200)
     }
 
-    /// Appends it, without its body where the request was a HEAD.
-    pub(super) fn write(&self, lead: &mut Lead, is_head: bool, keep_alive: bool) {
+    pub(super) fn reason(&self) -> Option<Reason> {
+        self.reason
+    }
+
+    /// How long its body is for whoever sent such a request.
+    pub(super) fn body_bytes(&self, is_head: bool) -> usize {
+        if is_head || !self.has_body() { 0 } else { self.body.len() }
+    }
+
+    fn has_body(&self) -> bool {
+        !matches!(self.status, 204 | 304)
+    }
+
+    /// Appends it, as a client of HTTP/1.`minor` gets it.
+    pub(super) fn write(&self, lead: &mut Lead, is_head: bool, minor: u8, keep_alive: bool) {
         let out = lead.bytes_mut();
         let (status, phrase) = (self.status, phrase(self.status));
         // Writing to memory does not fail.
         let _ = write!(out, "HTTP/1.1 {status} {phrase}\r\nDate: {}\r\n", httpdate::fmt_http_date(SystemTime::now()));
-        out.extend_from_slice(self.fields.as_bytes());
+        for field in &self.fields {
+            let _ = write!(out, "{}: {}\r\n", field.name(), field.value());
+        }
         if let Some(reason) = self.reason {
             let _ = write!(out, "lb-reason: {}\r\n", reason.name());
         }
-        if status != 204 {
+        if self.has_body() {
             let _ = write!(out, "Content-Length: {}\r\n", self.body.len());
         }
-        out.extend_from_slice(if keep_alive { b"\r\n" } else { b"Connection: close\r\n\r\n" });
-        if !is_head {
+        out.extend_from_slice(match (keep_alive, minor) {
+            (false, _) => b"Connection: close\r\n\r\n",
+            (true, 0) => b"Connection: keep-alive\r\n\r\n",
+            (true, _) => b"\r\n",
+        });
+        if self.body_bytes(is_head) > 0 {
             out.extend_from_slice(&self.body);
         }
     }
 }
 
-/// The phrases of RFC 9110 section 15, RFC 6585 and RFC 5842.
+/// The phrases of RFC 9110 section 15, RFC 5842 and RFC 6585; others go without.
 fn phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
         204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
+        404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        410 => "Gone",
         413 => "Content Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",

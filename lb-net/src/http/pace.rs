@@ -17,8 +17,6 @@ pub(super) enum WaitsFor {
     BackendToBegin,
     /// The backend, to say more of its answer.
     BackendToSay,
-    /// Nobody.
-    Nobody,
 }
 
 /// One direction: who is waited for, and since when.
@@ -52,7 +50,6 @@ impl Wait {
             WaitsFor::ClientToTake => (times.body, Reason::ClientStalled),
             WaitsFor::BackendToTake | WaitsFor::BackendToBegin => (times.first_byte, Reason::FirstByteTimeout),
             WaitsFor::BackendToSay => (times.between_reads, Reason::AnswerTimeout),
-            WaitsFor::Nobody => return None,
         };
         Some((after(self.since, time), reason))
     }

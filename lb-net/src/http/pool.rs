@@ -1,5 +1,4 @@
 //! Connections to backends between two requests: last used first, and no dead one is handed out knowingly.
-#![allow(dead_code, reason = "until the exchange uses it")]
 
 use std::{
     collections::HashMap,

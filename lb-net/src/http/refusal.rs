@@ -92,6 +92,8 @@ pub enum Reason {
     AnswerCut,
     /// The backend did not go on with its answer in time.
     AnswerTimeout,
+    /// Nothing moved in a tunnel for too long.
+    TunnelTimeout,
 }
 
 impl Reason {
@@ -154,6 +156,7 @@ impl Reason {
             Self::ClientGone => (499, "client-gone", "The client went away."),
             Self::ClientStalled => (408, "client-stalled", "The client did not take its answer in time."),
             Self::AnswerCut => (502, "answer-cut", "The server broke off in the middle of its answer."),
+            Self::TunnelTimeout => (504, "tunnel-timeout", "Nothing was said for too long."),
             Self::AnswerTimeout => (504, "answer-timeout", "The server did not go on with its answer in time."),
         }
     }

@@ -14,6 +14,7 @@ use super::{
     client::Gone,
     exchange::{Exchange, Next},
     pace::{self, WaitsFor},
+    story::End,
     tunnel::Tunnel,
     upstream::Upstream,
 };
@@ -36,31 +37,40 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
     pub(super) async fn relay(mut self, mut lease: Lease<T>, mut upstream: Upstream, answer: Answer) -> Next<T> {
         let answered = now();
         lease.answered(answered);
+        self.story.answered(self.began, answered);
         self.download_wait.begin(0, answered);
-        let Answer { status, mut body, keeps_upstream, keeps_client, ends_with_connection, is_switching } = answer;
-        let most = self.answer_lead.len() + SMALL;
-        let gathered =
-            if is_switching { Ok(()) } else { body.gather(&mut upstream.buffer, &mut self.answer_lead, most) };
-        let relayed = match gathered {
-            Ok(()) if is_switching => return self.tunnel(lease, upstream).await,
-            Ok(()) => poll_fn(|cx| self.poll_relay(cx, &mut upstream, &mut body)).await,
-            Err(fault) => Err(Cut::of(&fault)),
-        };
+        if answer.is_switching {
+            return self.tunnel(lease, upstream).await;
+        }
+        let Answer { status, mut body, keeps_upstream, keeps_client, ends_with_connection, .. } = answer;
+        let mut polls = 0_u32;
+        let relayed = poll_fn(|cx| {
+            polls += 1;
+            self.poll_relay(cx, &mut upstream, &mut body)
+        });
+        let relayed = relayed.await;
+        // One that is done at once has not taken any time.
+        let ended = if polls == 1 { answered } else { now() };
+        let is_whole = relayed.is_ok() && self.upload.is_done() && self.lead.rest().is_empty();
+        lease.add_bytes(self.upload.moved, body.moved);
+        if is_whole && keeps_upstream && !self.upload_stopped {
+            let worker = &self.parts.worker;
+            upstream.keep(lease.id(), &worker.pool, ended, &self.parts.proxy.inner.settings.keep);
+        } else {
+            drop(upstream);
+        }
+        let reason = relayed.err().map(Cut::reason);
+        let (cut, request_bytes, answer_bytes) = (relayed.is_err(), self.upload.moved, body.moved);
+        self.tell(Some(lease.name()), End { status, reason, cut, request_bytes, answer_bytes }, ended);
         let outcome = match relayed {
             Ok(()) if status >= 500 => Outcome::ServerError,
             Ok(()) | Err(Cut::Backend(_)) => Outcome::Success,
             Err(Cut::Client(_)) => Outcome::Cancelled,
         };
-        lease.add_bytes(self.upload.moved, body.moved);
-        let done = relayed.is_ok() && self.upload.is_done() && self.lead.rest().is_empty();
-        if done && keeps_upstream && !self.upload_stopped {
-            let worker = &self.parts.worker;
-            upstream.keep(lease.id(), &worker.pool, answered, &self.parts.proxy.inner.settings.keep);
-        }
-        self.finish(lease, outcome, answered);
+        self.finish(lease, outcome, ended);
         match relayed {
             Ok(()) if keeps_client => Next::Another,
-            Ok(()) if self.upload.has_ended() => Next::Close,
+            Ok(()) if self.upload.has_ended() && self.parts.input.is_empty() => Next::Close,
             Ok(()) => Next::Linger,
             // Without a length or chunks an orderly end would look like the end of the body.
             Err(Cut::Backend(_)) if ends_with_connection => Next::Cut,
@@ -75,6 +85,10 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             self.upload_stopped = true;
         }
         let Self { parts, answer_lead, .. } = self;
+        let most = if body.moved == 0 { SMALL } else { 0 };
+        if let Err(fault) = body.gather(&mut upstream.buffer, answer_lead, most) {
+            return Poll::Ready(Err(Cut::of(&fault)));
+        }
         let from = (&mut upstream.stream, &mut upstream.buffer);
         match body.poll(cx, from, (&mut parts.socket, answer_lead), 0) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
@@ -82,7 +96,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             Poll::Pending => {}
         }
         self.download_wait.note(body.moved + self.answer_lead.sent_bytes(), now);
-        if self.upload.is_done() && matches!(self.parts.socket.poll_gone(cx), Poll::Ready(Gone::Reset)) {
+        if self.upload.is_done() && matches!(self.parts.poll_gone(cx), Poll::Ready(Gone::Reset)) {
             return Poll::Ready(Err(Cut::Client(Reason::ClientGone)));
         }
         match self.is_late(body) {
@@ -108,19 +122,31 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         self.answer_lead.bytes_mut().extend_from_slice(upstream.buffer.filled());
         upstream.buffer.release();
         if !self.parts.flush(&mut self.answer_lead).await {
+            let reason = Some(Reason::ClientGone);
+            self.tell(
+                Some(lease.name()),
+                End { status: 0, reason, cut: false, request_bytes: 0, answer_bytes: 0 },
+                now(),
+            );
             self.finish(lease, Outcome::Cancelled, now());
             return Next::Close;
         }
-        Next::Tunnel(Box::new(Tunnel::new(upstream.stream, lease)))
+        Next::Tunnel(Box::new(Tunnel::new(upstream.stream, lease, self.story, self.began)))
     }
 }
 
 impl Cut {
+    fn reason(self) -> Reason {
+        match self {
+            Self::Client(reason) | Self::Backend(reason) => reason,
+        }
+    }
+
     fn of(fault: &Fault) -> Self {
         match fault {
-            Fault::Source(_) => Self::Backend(Reason::AnswerCut),
+            Fault::Source => Self::Backend(Reason::AnswerCut),
             Fault::Bad(_) => Self::Backend(Reason::BadAnswer),
-            Fault::Sink(_) => Self::Client(Reason::ClientGone),
+            Fault::Sink => Self::Client(Reason::ClientGone),
         }
     }
 }

@@ -3,7 +3,6 @@
 //! A request that no backend can have seen is free: it goes on until every backend has been asked. One that a backend may
 //! have begun with goes once more at most, only where doing it twice is the same as doing it once, and on account of the
 //! budget: a request that kills backends must not visit them all, and a site in trouble must not get twice the load.
-#![allow(dead_code, reason = "until the exchange uses it")]
 
 /// Attempts of a request that a backend may have begun with.
 const MOST_ATTEMPTS: u32 = 2;
@@ -26,8 +25,8 @@ pub(crate) enum Reached {
 
 /// What is known of a request when an attempt has failed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Attempted<'a> {
-    pub(crate) method: &'a str,
+pub(crate) struct Attempted {
+    pub(crate) is_idempotent: bool,
     /// Whether it has an `Idempotency-Key`, and the settings say that this counts.
     pub(crate) has_key: bool,
     pub(crate) reached: Reached,
@@ -48,7 +47,7 @@ pub(crate) enum Verdict {
     FromBudget,
 }
 
-impl Attempted<'_> {
+impl Attempted {
     pub(crate) fn verdict(self) -> Verdict {
         match self.reached {
             _ if !self.is_whole => Verdict::Never,
@@ -59,7 +58,7 @@ impl Attempted<'_> {
     }
 
     fn is_repeatable(self) -> bool {
-        self.has_key || is_idempotent(self.method)
+        self.has_key || self.is_idempotent
     }
 }
 
@@ -76,8 +75,8 @@ mod tests {
     const REPEATABLE: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
     const OTHERS: [&str; 6] = ["POST", "PATCH", "CONNECT", "get", "PURGE", ""];
 
-    fn of(method: &str, reached: Reached) -> Attempted<'_> {
-        Attempted { method, has_key: false, reached, begun: 1, is_whole: true }
+    fn of(method: &str, reached: Reached) -> Attempted {
+        Attempted { is_idempotent: is_idempotent(method), has_key: false, reached, begun: 1, is_whole: true }
     }
 
     #[test]

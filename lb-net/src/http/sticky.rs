@@ -1,5 +1,4 @@
 //! A cookie that brings a client back to its backend.
-#![allow(dead_code, reason = "until the exchange uses it")]
 
 use std::{
     fmt::Write as _,

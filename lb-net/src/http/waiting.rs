@@ -3,7 +3,6 @@
 //! A place that becomes free calls the first in line that could use it; whoever is called tries its pick again. One that
 //! fails stays where it was and the call goes on to the next, so that a request whose backend is full holds up none that
 //! may go elsewhere. One that is gone passes its call on too.
-#![allow(dead_code, reason = "until the exchange uses it")]
 
 use std::{
     fmt,
@@ -268,6 +267,7 @@ impl Waiter {
     }
 
     /// The same as a future.
+    #[cfg(test)]
     pub(crate) async fn turn(&mut self) -> Result<(), TimedOut> {
         std::future::poll_fn(|cx| self.poll_turn(cx)).await
     }

@@ -1,23 +1,33 @@
 //! What the connections of one listener share.
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use lb_core::rand::rngs::SmallRng;
-use tokio::sync::watch;
+use tokio::{
+    sync::{Notify, watch},
+    time::{sleep, sleep_until},
+};
 
-use super::{HttpProxy, Inner, pool::Pool};
+use super::{AccessWriter, Cells, HttpProxy, Inner, Record, Settings, pool::Pool, serve::affordable_connections};
 use crate::{alarm::Alarms, deadline::Sweep, driver::now};
 
 /// For how long a kept connection may still bring a request after the end has begun: who is in the middle of a
 /// conversation has its answer announce the end, and nobody runs into a closed door.
-pub(super) const LINGER: Duration = Duration::from_millis(500);
+const LINGER: Duration = Duration::from_millis(500);
+
+/// In this rhythm those who wait in line try again by themselves.
+const POKE: Duration = Duration::from_millis(100);
+
+/// For how long the time of day is reckoned before it is asked for again.
+const RECKONED: Duration = Duration::from_secs(10);
 
 /// What the connections of one listener share.
 pub(super) struct Worker<T> {
@@ -26,12 +36,25 @@ pub(super) struct Worker<T> {
     pub(super) pool: Pool,
     /// Where clients have come to.
     pub(super) local: SocketAddr,
-    /// Of this worker alone: taking it is a matter of a few nanoseconds.
+    /// Of this worker alone, as all of its locks: taking it is a matter of a few nanoseconds.
     rng: Mutex<SmallRng>,
+    books: Mutex<Books>,
+    /// Told when there are lines to be written in a second.
+    written: Notify,
+    /// Told when somebody waits in line.
+    waits: Notify,
     latest: Mutex<Latest<T>>,
     /// Counts the proxies that have been here.
     generation: AtomicU64,
     stopping: AtomicBool,
+}
+
+/// Where requests are counted and written down.
+struct Books {
+    cells: Cells,
+    log: Option<AccessWriter>,
+    /// A moment, and what time of day it was then.
+    clock: (Instant, SystemTime),
 }
 
 struct Latest<T> {
@@ -46,52 +69,54 @@ pub(super) struct Known<T> {
     generation: u64,
 }
 
-impl<T> Worker<T> {
+impl<T: Send + Sync + 'static> Worker<T> {
     pub(super) fn new(mut proxies: watch::Receiver<HttpProxy<T>>, rng: SmallRng, local: SocketAddr) -> Self {
         let inner = copy(&proxies.borrow_and_update());
+        let books = Books {
+            cells: inner.common.counters.worker(),
+            log: inner.access_log.as_ref().map(super::AccessLog::writer),
+            clock: (now(), SystemTime::now()),
+        };
         Self {
             sweep: Sweep::new(),
             alarms: Arc::default(),
             pool: Pool::new(),
             local,
             rng: Mutex::new(rng),
+            books: Mutex::new(books),
+            written: Notify::new(),
+            waits: Notify::new(),
             latest: Mutex::new(Latest { proxies, inner, stopping_since: None }),
             generation: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         }
     }
 
-    /// Chance, for one pick.
-    pub(super) fn rng(&self) -> MutexGuard<'_, SmallRng> {
-        self.rng.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn latest(&self) -> MutexGuard<'_, Latest<T>> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The proxy that is in force.
-    pub(super) fn known(&self) -> Known<T> {
-        let latest = self.latest();
-        Known { inner: Arc::clone(&latest.inner), generation: self.generation.load(Acquire) }
-    }
-
-    /// Another proxy is in force from now on.
+    /// Another proxy is in force from now on, if one was sent.
     pub(super) fn follow(&self) {
         let mut latest = self.latest();
         // An error is the end of the sender, which sends nothing more.
-        if latest.proxies.has_changed().unwrap_or(false) {
-            let inner = copy(&latest.proxies.borrow_and_update());
-            latest.inner = inner;
-            self.generation.fetch_add(1, Release);
+        if !latest.proxies.has_changed().unwrap_or(false) {
+            return;
         }
+        let inner = copy(&latest.proxies.borrow_and_update());
+        let mut books = self.books();
+        // What is counted stays where it was counted: counters pass from one proxy to the next.
+        books.log = inner.access_log.as_ref().map(super::AccessLog::writer);
+        drop(books);
+        latest.inner = inner;
+        self.generation.fetch_add(1, Release);
     }
 
-    /// The same, for a connection: a look at a number in the usual case.
-    pub(super) fn refresh(&self, known: &mut Known<T>) {
-        if self.generation.load(Relaxed) != known.generation {
-            *known = self.known();
-        }
+    /// Waits until there is room for one more connection.
+    pub(super) async fn room(&self) {
+        let inner = self.known().inner;
+        let most = inner.settings.limits.connections.map_or_else(affordable_connections, |most| most.get() as usize);
+        inner.common.open.room(most).await;
+    }
+
+    pub(super) fn latest_settings(&self) -> Settings {
+        self.latest().inner.settings.clone()
     }
 
     /// No connection waits for another request from now on, or not for long.
@@ -101,16 +126,123 @@ impl<T> Worker<T> {
         self.sweep.wake_all();
     }
 
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Relaxed)
-    }
-
     /// Until when kept connections may bring a request, once the end has begun.
     pub(super) fn lingers_until(&self) -> Option<Instant> {
         if !self.is_stopping() {
             return None;
         }
         self.latest().stopping_since.map(|since| since + LINGER)
+    }
+
+    /// Follows the proxies that are sent, for as long as it is polled.
+    pub(super) async fn follow_all(&self) -> Infallible {
+        let mut proxies = self.latest().proxies.clone();
+        while proxies.changed().await.is_ok() {
+            self.follow();
+        }
+        // Nobody sends another one.
+        std::future::pending().await
+    }
+
+    /// The proxy that is in force.
+    pub(super) fn known(&self) -> Known<T> {
+        let latest = self.latest();
+        Known { inner: Arc::clone(&latest.inner), generation: self.generation.load(Acquire) }
+    }
+
+    /// The same, for a connection that knew it: a look at a number in the usual case.
+    pub(super) fn refresh(&self, known: &mut Known<T>) {
+        if self.generation.load(Relaxed) != known.generation {
+            *known = self.known();
+        }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
+    }
+
+    /// A request waits in line from now on.
+    pub(super) fn begins_to_wait(&self) {
+        self.count(Cells::waits);
+        self.waits.notify_one();
+    }
+
+    /// Counts a request that has ended, and writes it down.
+    pub(super) fn note(&self, record: &mut Record<'_>, began: Instant, ended: Instant) {
+        let mut books = self.books();
+        books.cells.idle(self.pool.count());
+        record.total = ended.saturating_duration_since(began);
+        record.began = books.time_of(began);
+        books.cells.ended(record);
+        let Some(log) = &mut books.log else { return };
+        let was_due = log.due().is_some();
+        log.write(record, ended);
+        if !was_due && log.due().is_some() {
+            self.written.notify_one();
+        }
+    }
+
+    /// Hands lines of the access log over in time, for as long as it is polled.
+    pub(super) async fn write_in_time(&self) -> Infallible {
+        loop {
+            self.written.notified().await;
+            while let Some(due) = self.due() {
+                sleep_until(due.into()).await;
+                self.books().log.iter_mut().for_each(|log| log.flush_due(now()));
+            }
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.books().log.as_ref().and_then(AccessWriter::due)
+    }
+
+    /// Lets those who wait in line try again from time to time, for as long as it is polled.
+    pub(super) async fn poke(&self) -> Infallible {
+        loop {
+            self.waits.notified().await;
+            loop {
+                sleep(POKE).await;
+                let waiting = self.known().inner.common.waiting.clone();
+                waiting.poke(now());
+                if waiting.len() == 0 {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn latest(&self) -> MutexGuard<'_, Latest<T>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Chance, for one pick.
+    pub(super) fn rng(&self) -> MutexGuard<'_, SmallRng> {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Worker<T> {
+    /// Counts something that is no request.
+    pub(super) fn count(&self, count: impl FnOnce(&mut Cells)) {
+        count(&mut self.books().cells);
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    /// What time of day it was, reckoned from a moment for which that is known; not for long, as clocks are set.
+    fn time_of(&mut self, moment: Instant) -> SystemTime {
+        let (at, was) = self.clock;
+        let since = moment.saturating_duration_since(at);
+        if since < RECKONED {
+            return was + since;
+        }
+        self.clock = (moment, SystemTime::now());
+        self.clock.1
     }
 }
 

@@ -5,6 +5,7 @@
 //! may send it decides which address the client has: what departs from the specification is an error, as early as it can
 //! be told, and nothing behind the header is looked at.
 
+mod accept;
 mod crc32c;
 mod networks;
 mod v1;
@@ -16,7 +17,10 @@ use std::{
     str::FromStr,
 };
 
-pub use self::networks::{Networks, NetworksError};
+pub use self::{
+    accept::AcceptProxy,
+    networks::{Networks, NetworksError},
+};
 
 /// The longest header that is read, in bytes: far more than the extensions of version 2 take in practice.
 pub const MOST_BYTES: usize = 4096;

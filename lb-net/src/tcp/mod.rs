@@ -18,10 +18,12 @@ use tokio::{
 };
 
 #[cfg(feature = "proxy-protocol")]
-pub use self::introduce::{AcceptProxy, NoIntroduction};
+pub use self::introduce::NoIntroduction;
 use self::session::Session;
 pub use self::settings::Settings;
 pub use crate::observe::{Direction, NoConnection, Observer, Tap};
+#[cfg(feature = "proxy-protocol")]
+pub use crate::proxy_protocol::AcceptProxy;
 #[cfg(feature = "proxy-protocol")]
 use crate::proxy_protocol::Version;
 use crate::{

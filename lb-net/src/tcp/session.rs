@@ -117,7 +117,12 @@ async fn connected<T: Send + Sync + 'static>(
     };
     let rng = SmallRng::seed_from_u64(seed);
     let mut candidates = Candidates { inner, client, key: key::of_address(peer.ip()), rng };
-    race::connect(track, &mut candidates, None, &mut Tried::default(), alarms).await
+    let connected = race::connect(track, &mut candidates, None, &mut Tried::default(), alarms).await;
+    connected.map(|(stream, mut lease)| {
+        lease.answered(now());
+        lease.connected();
+        (stream, lease)
+    })
 }
 
 /// Backends for one client.

@@ -1,0 +1,85 @@
+//! Accepts clients, and looks after what they have in common, until the end.
+
+use std::{io, sync::Arc};
+
+use lb_core::rand::{SeedableRng as _, rngs::SmallRng};
+use tokio::{
+    sync::watch,
+    task::coop::consume_budget,
+    time::{Instant, timeout},
+};
+
+use super::{HttpProxy, Inner, Served, connection::Connection, worker::Worker};
+use crate::{drain::Sessions, driver::now, listener::Listener, sys};
+
+/// Descriptors that are left for everything but sessions.
+const RESERVED_DESCRIPTORS: u64 = 64;
+
+pub(super) async fn serve<T: Send + Sync + 'static>(
+    proxies: watch::Receiver<HttpProxy<T>>,
+    listener: Listener,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<Served> {
+    let rng = rng(&proxies.borrow().inner);
+    let worker = Arc::new(Worker::new(proxies, rng, listener.local_address()?));
+    let inner = || worker.known().inner;
+    tokio::select! {
+        biased;
+        served = accept_all(&worker, listener, shutdown) => served,
+        never = Arc::clone(&worker.sweep).run() => match never {},
+        never = Arc::clone(&worker.alarms).ring() => match never {},
+        never = worker.pool.keep_swept(|id| inner().balancer.is_wanted(id)) => match never {},
+        never = worker.write_in_time() => match never {},
+        never = worker.poke() => match never {},
+        never = worker.follow_all() => match never {},
+    }
+}
+
+fn rng<T>(inner: &Inner<T>) -> SmallRng {
+    let seed = inner.seed.unwrap_or_else(|| {
+        use std::hash::{BuildHasher as _, RandomState};
+        RandomState::new().hash_one(now())
+    });
+    SmallRng::seed_from_u64(seed)
+}
+
+async fn accept_all<T: Send + Sync + 'static>(
+    worker: &Arc<Worker<T>>,
+    mut listener: Listener,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<Served> {
+    let mut sessions = Sessions::default();
+    let begin = |sessions: &mut Sessions, (client, peer)| sessions.spawn(Connection::new(worker, client, peer));
+    tokio::pin!(shutdown);
+    loop {
+        let next = async {
+            worker.room().await;
+            listener.accept().await
+        };
+        tokio::select! {
+            // First, because under a load that never lets the queue run empty nothing behind it would be asked.
+            biased;
+            () = &mut shutdown => break,
+            accepted = next => begin(&mut sessions, accepted?),
+        }
+    }
+    let (grace, stopped) = (worker.latest_settings().times.grace, Instant::now());
+    // Within the grace: without descriptors the queue does not run empty, nor while clients come faster than this.
+    let emptied = timeout(grace, async {
+        while let Some(accepted) = listener.accept_queued().await? {
+            begin(&mut sessions, accepted);
+            consume_budget().await;
+        }
+        io::Result::Ok(())
+    });
+    emptied.await.unwrap_or(Ok(()))?;
+    drop(listener);
+    worker.stop();
+    Ok(Served { cut: sessions.drain(grace.saturating_sub(stopped.elapsed())).await })
+}
+
+/// As many connections as there are descriptors for, each with one to its backend.
+pub(super) fn affordable_connections() -> usize {
+    let most = sys::descriptor_limit().unwrap_or(u64::MAX / 4);
+    usize::try_from(most.saturating_sub(RESERVED_DESCRIPTORS) / 2).unwrap_or(usize::MAX).max(1)
+}
