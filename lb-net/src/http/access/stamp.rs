@@ -7,6 +7,9 @@ use std::{
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
+/// The last second of the year 9999: there is no way to write those after it.
+const LAST: u64 = 253_402_300_799;
+
 /// The last second that was asked for, in both forms.
 #[derive(Debug, Default)]
 pub(super) struct Stamp {
@@ -36,19 +39,15 @@ impl Stamp {
         self.second = Some(second);
         self.iso.clear();
         self.common.clear();
-        let time = UNIX_EPOCH.checked_add(Duration::from_secs(second)).unwrap_or(UNIX_EPOCH);
-        // It refuses years after 9999.
-        if write!(self.iso, "{}", humantime::format_rfc3339_seconds(time)).is_err() {
-            self.iso.clear();
-            self.iso.push_str("9999-12-31T23:59:59Z");
-        }
-        let month = self.iso.get(5..7).and_then(|month| month.parse::<usize>().ok()).unwrap_or_default();
-        let month = MONTHS.get(month.wrapping_sub(1)).unwrap_or(&"-");
-        let part = |range| self.iso.get(range).unwrap_or_default();
-        let (day, year, clock) = (part(8..10), part(0..4), part(11..19));
+        let time = UNIX_EPOCH.checked_add(Duration::from_secs(second.min(LAST))).unwrap_or(UNIX_EPOCH);
+        // `Tue, 10 Oct 2000 13:55:36 GMT`: always of this length.
+        let date = httpdate::fmt_http_date(time);
+        let part = |range| date.get(range).unwrap_or_default();
+        let (day, name, year, clock) = (part(5..7), part(8..11), part(12..16), part(17..25));
+        let month = MONTHS.iter().position(|month| *month == name).unwrap_or_default() + 1;
         // Into memory: it does not fail.
-        let _ = write!(self.common, "{day}/{month}/{year}:{clock} +0000");
-        self.iso.truncate("2000-10-10T13:55:36".len());
+        let _ = write!(self.common, "{day}/{name}/{year}:{clock} +0000");
+        let _ = write!(self.iso, "{year}-{month:02}-{day}T{clock}");
     }
 }
 
