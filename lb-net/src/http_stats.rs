@@ -10,7 +10,8 @@ const FIRST_BOUND: u32 = 7;
 
 /// What the clients of an HTTP service have asked for, and what became of it. Counters grow, gauges stand for now.
 /// ```
-/// use lb_net::http::HttpStats;
+/// # #[cfg(feature = "http")] use lb_net::http::HttpStats;
+/// # #[cfg(not(feature = "http"))] use lb_net::manage::HttpStats;
 /// let mut stats = HttpStats::default();
 /// let mut other = HttpStats::default();
 /// (other.requests, other.answers[1]) = (3, 3);
@@ -103,7 +104,8 @@ impl HttpStats {
 /// How long something has taken, how often: counts for durations up to 128 us, up to twice that, and so on to 67 s, and
 /// beyond.
 /// ```
-/// use lb_net::http::Histogram;
+/// # #[cfg(feature = "http")] use lb_net::http::Histogram;
+/// # #[cfg(not(feature = "http"))] use lb_net::manage::Histogram;
 /// use std::time::Duration;
 /// let mut histogram = Histogram::default();
 /// histogram.observe(Duration::from_micros(200));

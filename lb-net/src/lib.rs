@@ -43,7 +43,7 @@ mod driver;
 pub mod http;
 #[cfg(any(feature = "config", feature = "serve"))]
 mod http_address;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "manage"))]
 mod http_stats;
 #[cfg(feature = "instance")]
 pub mod instance;

@@ -19,7 +19,7 @@ use lb_core::{
     BackendConfig, Balancer, Config, GroupConfig, Outcome, Request,
     rand::{SeedableRng, rngs::SmallRng},
 };
-use lb_net::manage::{Fleet, Managed, Process, ServiceState, Shell, metrics};
+use lb_net::manage::{Fleet, HttpStats, Managed, Process, ServiceState, Shell, metrics};
 use process::Staged;
 use prometheus::{Series, read};
 use web::Web;
@@ -104,6 +104,97 @@ fn the_process_is_told_of() {
     assert!(values[&series("process_resident_memory_bytes", &[])] > 100_000.0);
     assert!(values[&series("process_open_fds", &[])] >= 3.0);
     assert!(values.contains_key(&series("process_cpu_seconds_total", &[])));
+}
+
+/// As they are after a few requests.
+fn numbers() -> HttpStats {
+    let mut stats = HttpStats::default();
+    (stats.accepted, stats.open, stats.refused) = (9, 4, 2);
+    (stats.requests, stats.in_flight, stats.answers, stats.unanswered) = (7, 1, [0, 4, 0, 1, 1], 1);
+    (stats.waiting, stats.waited, stats.queue_time) = (3, 5, Duration::from_millis(250));
+    (stats.retries, stats.retries_denied, stats.cut, stats.idle) = (6, 8, 10, 11);
+    (stats.fresh, stats.reused, stats.connect_time) = (12, 13, Duration::from_micros(1500));
+    (stats.request_bytes, stats.answer_bytes) = (14, 15);
+    stats.reasons = [("bad-field", 1), ("backend-closed", 2)].into();
+    [100, 200, 90_000_000].into_iter().for_each(|micros| stats.total.observe(Duration::from_micros(micros)));
+    stats.first_byte.observe(Duration::from_micros(129));
+    stats
+}
+
+#[test]
+fn what_is_counted_of_http_is_told_by_service_and_only_where_there_is_some() {
+    let staged = Staged::new(&[("web", "alpha")]);
+    assert!(!metrics(&*staged).contains("lb_http_"));
+    let www = ServiceState::new("w\"w", "web", Vec::new()).with_http(numbers());
+    staged.services.lock().unwrap().push(www);
+    let values = read(&metrics(&*staged));
+    let mut own: BTreeMap<String, f64> = values
+        .iter()
+        .filter(|((name, labels), _)| name.starts_with("lb_http_") && labels["service"] == "w\"w")
+        .map(|((name, labels), value)| {
+            let rest: Vec<String> =
+                labels.iter().filter(|(name, _)| *name != "service").map(|(_, value)| format!(" {value}")).collect();
+            (format!("{}{}", name.strip_prefix("lb_http_").unwrap(), rest.concat()), *value)
+        })
+        .collect();
+    let bucket = |own: &BTreeMap<String, f64>, bound: &str| own[&format!("request_duration_seconds_bucket {bound}")];
+    assert_eq!(["0.000128", "0.000256", "67.108864", "+Inf"].map(|bound| bucket(&own, bound)), [1.0, 2.0, 2.0, 3.0]);
+    assert_eq!((own["first_byte_seconds_bucket 0.000128"], own["first_byte_seconds_bucket 0.000256"]), (0.0, 1.0));
+    own.retain(|name, _| !name.contains("_bucket"));
+    let expected = [
+        ("requests_total 1xx", 0.0),
+        ("requests_total 2xx", 4.0),
+        ("requests_total 3xx", 0.0),
+        ("requests_total 4xx", 1.0),
+        ("requests_total 5xx", 1.0),
+        ("requests_total none", 1.0),
+        ("backend_connections_used_total fresh", 12.0),
+        ("backend_connections_used_total reused", 13.0),
+        ("reasons_total bad-field", 1.0),
+        ("reasons_total backend-closed", 2.0),
+        ("connections_total", 9.0),
+        ("connections", 4.0),
+        ("connections_refused_total", 2.0),
+        ("requests_in_flight", 1.0),
+        ("requests_waiting", 3.0),
+        ("requests_waited_total", 5.0),
+        ("answers_cut_total", 10.0),
+        ("retries_total", 6.0),
+        ("retries_denied_total", 8.0),
+        ("backend_connections_idle", 11.0),
+        ("request_bytes_total", 14.0),
+        ("answer_bytes_total", 15.0),
+        ("queue_seconds_total", 0.25),
+        ("connect_seconds_total", 0.0015),
+        ("request_duration_seconds_sum", 90.0003),
+        ("request_duration_seconds_count", 3.0),
+        ("first_byte_seconds_sum", 0.000129),
+        ("first_byte_seconds_count", 1.0),
+    ];
+    assert_eq!(own, expected.map(|(name, value)| (name.to_owned(), value)).into());
+}
+
+#[test]
+fn the_api_tells_the_same_of_services() {
+    let staged = Staged::new(&[("web", "alpha")]);
+    staged.services.lock().unwrap().push(ServiceState::new("w", "web", Vec::new()).with_http(numbers()));
+    let services = Web::new(staged).get("/v1/services").json();
+    assert_eq!(services["services"][0].get("http"), None, "it balances no requests");
+    let http = &services["services"][2]["http"];
+    assert_eq!(http["connections"], serde_json::json!({ "accepted": 9, "open": 4, "refused": 2 }));
+    let answers = serde_json::json!({ "1xx": 0, "2xx": 4, "3xx": 0, "4xx": 1, "5xx": 1, "none": 1 });
+    assert_eq!((&http["requests"], &http["answers"]), (&7.into(), &answers));
+    assert_eq!(http["reasons"], serde_json::json!({ "backend-closed": 2, "bad-field": 1 }));
+    assert_eq!(http["queue"], serde_json::json!({ "waiting": 3, "waited": 5, "seconds": 0.25 }));
+    assert_eq!(http["retries"], serde_json::json!({ "made": 6, "denied": 8 }));
+    let connections = serde_json::json!({ "fresh": 12, "reused": 13, "idle": 11, "connect_seconds": 0.0015 });
+    assert_eq!(http["backend_connections"], connections);
+    let counts = serde_json::json!([
+        { "up_to_seconds": 0.000128, "count": 1 },
+        { "up_to_seconds": 0.000256, "count": 1 },
+        { "up_to_seconds": null, "count": 1 },
+    ]);
+    assert_eq!(http["total"], serde_json::json!({ "count": 3, "seconds": 90.0003, "counts": counts }));
 }
 
 #[test]

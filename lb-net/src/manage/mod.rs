@@ -43,3 +43,4 @@ pub use self::{
     server::{Settings, serve},
     socket::ControlSocket,
 };
+pub use crate::http_stats::{Histogram, HttpStats};

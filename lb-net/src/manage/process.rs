@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Fleet;
+use super::{Fleet, HttpStats};
 
 /// One service of a process.
 /// ```
@@ -19,12 +19,20 @@ pub struct ServiceState {
     pub pool: String,
     /// Where it listens, as the system says.
     pub listen: Vec<String>,
+    /// What is counted of it, if it is one that balances HTTP requests.
+    pub http: Option<HttpStats>,
 }
 
 impl ServiceState {
     /// A service of this name over this pool, which listens there.
     pub fn new(name: impl Into<String>, pool: impl Into<String>, listen: Vec<String>) -> Self {
-        Self { name: name.into(), pool: pool.into(), listen }
+        Self { name: name.into(), pool: pool.into(), listen, http: None }
+    }
+
+    /// The same, with what is counted of its HTTP requests.
+    #[must_use]
+    pub fn with_http(self, stats: HttpStats) -> Self {
+        Self { http: Some(stats), ..self }
     }
 }
 

@@ -21,18 +21,41 @@ pub(crate) fn read(text: &str) -> BTreeMap<Series, f64> {
             let typed = lines.next().and_then(|line| line.strip_prefix("# TYPE ")).expect(line);
             let (of, is) = typed.split_once(' ').expect(typed);
             assert_eq!(of, name);
-            assert!(["counter", "gauge"].contains(&is), "{typed}");
+            assert!(["counter", "gauge", "histogram"].contains(&is), "{typed}");
             assert_eq!(is == "counter", name.ends_with("_total"), "{name} is a {is}");
             (family, kind) = (name.to_owned(), is.to_owned());
             continue;
         }
         assert!(!line.starts_with('#') && !line.is_empty(), "{line}");
         let (series, value) = sample(line);
-        assert_eq!(series.0, family, "it belongs to its family: {line}");
-        assert!(kind != "counter" || value >= 0.0, "{line}");
+        let part = series.0.strip_prefix(&family).unwrap_or_else(|| panic!("it belongs to its family: {line}"));
+        match kind.as_str() {
+            "histogram" => assert!(["_bucket", "_sum", "_count"].contains(&part), "{line}"),
+            _ => assert_eq!(part, "", "it belongs to its family: {line}"),
+        }
+        assert_eq!(part == "_bucket", series.1.contains_key("le"), "{line}");
+        assert!(kind == "gauge" || value >= 0.0, "{line}");
         assert!(values.insert(series, value).is_none(), "it is there twice: {line}");
     }
+    whole_histograms(&values);
     values
+}
+
+/// The buckets of each histogram grow with their bounds up to +Inf, which has all.
+fn whole_histograms(values: &BTreeMap<Series, f64>) {
+    let mut buckets: BTreeMap<Series, Vec<(f64, f64)>> = BTreeMap::new();
+    for ((name, labels), value) in values {
+        let (Some(name), mut labels) = (name.strip_suffix("_bucket"), labels.clone()) else { continue };
+        let bound = labels.remove("le").unwrap();
+        let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse().unwrap() };
+        buckets.entry((format!("{name}_count"), labels)).or_default().push((bound, *value));
+    }
+    for (series, mut buckets) in buckets {
+        buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
+        assert!(buckets.is_sorted_by(|one, other| one.0 < other.0 && one.1 <= other.1), "{series:?}");
+        assert_eq!(buckets.last(), Some(&(f64::INFINITY, values[&series])), "{series:?}");
+        assert!(values.contains_key(&(series.0.replace("_count", "_sum"), series.1.clone())), "{series:?}");
+    }
 }
 
 fn sample(line: &str) -> (Series, f64) {

@@ -9,13 +9,14 @@ use serde_json::{Map, Value, json};
 use super::{
     answer::Answer,
     body::Fields,
+    numbers::numbers,
     percent::shown,
     route::{ChannelVerb, ENDPOINTS, GroupVerb, Route},
     secret::{untold, without_token},
 };
 use crate::{
     manage::{
-        Fleet, Process, Shell,
+        Fleet, Process, ServiceState, Shell,
         balance::{channel_of, existing_group},
         command::{Command, Monitor, Number, number},
         metrics,
@@ -91,10 +92,14 @@ fn index() -> Answer {
 
 fn services(process: &dyn Process) -> Answer {
     let services = process.services();
-    let described = services
-        .iter()
-        .map(|service| json!({ "service": service.name, "pool": service.pool, "listen": service.listen }));
-    Answer::json(&json!({ "services": described.collect::<Vec<_>>() }))
+    let described = |service: &ServiceState| {
+        let mut value = json!({ "service": service.name, "pool": service.pool, "listen": service.listen });
+        if let Some(stats) = &service.http {
+            value["http"] = numbers(stats);
+        }
+        value
+    };
+    Answer::json(&json!({ "services": services.iter().map(described).collect::<Vec<_>>() }))
 }
 
 fn pools(process: &dyn Process) -> Answer {

@@ -17,6 +17,7 @@ mod access;
 mod act;
 mod answer;
 mod body;
+mod numbers;
 mod percent;
 mod route;
 mod secret;

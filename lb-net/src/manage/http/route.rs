@@ -62,7 +62,7 @@ const CHANNEL_VERBS: [(&str, ChannelVerb); 7] = [
 /// What there is, for `GET /`.
 pub(super) const ENDPOINTS: [(&str, &str, &str); 16] = [
     ("GET", "/metrics", "counters for Prometheus"),
-    ("GET", "/v1/services", "what is served where, and from which pool"),
+    ("GET", "/v1/services", "what is served where, from which pool, and what is counted of HTTP requests"),
     ("GET", "/v1/pools", "the pools"),
     ("GET", "/v1/pools/{pool}", "a pool: groups, channels, counters"),
     ("GET", "/v1/pools/{pool}/explain?client={address}", "the channel that a client would get, and why no other"),

@@ -3,6 +3,7 @@
 //! Names follow <https://prometheus.io/docs/practices/naming/>: base units, `_total` behind what only grows, `_info` behind
 //! what only tells. What is to be known of an order or an observation is a set of series of which one is 1.
 
+mod http;
 mod own;
 mod text;
 
@@ -38,6 +39,7 @@ pub fn metrics(process: &dyn Process) -> String {
     services(process, &mut text);
     gauges(&backends, &mut text);
     counters(&backends, &mut text);
+    http::write(&process.services(), &mut text);
     text.finish()
 }
 

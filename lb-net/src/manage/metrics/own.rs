@@ -56,14 +56,14 @@ impl Stat {
     fn write(&self, text: &mut Text) {
         let seconds = |ticks: u64| ticks as f64 / clock_ticks_per_second() as f64;
         text.family("process_cpu_seconds_total", Kind::Counter, "Total user and system CPU time spent in seconds.");
-        text.fraction("process_cpu_seconds_total", seconds(self.cpu_ticks));
+        text.fraction("process_cpu_seconds_total", "", seconds(self.cpu_ticks));
         gauge(text, "process_virtual_memory_bytes", "Virtual memory size in bytes.", self.virtual_bytes);
         let resident = self.resident_pages.saturating_mul(page_size() as u64);
         gauge(text, "process_resident_memory_bytes", "Resident memory size in bytes.", resident);
         if let Some(booted) = fs::read_to_string("/proc/stat").ok().as_deref().and_then(booted) {
             let help = "Start time of the process since unix epoch in seconds.";
             text.family("process_start_time_seconds", Kind::Gauge, help);
-            text.fraction("process_start_time_seconds", booted as f64 + seconds(self.started_ticks));
+            text.fraction("process_start_time_seconds", "", booted as f64 + seconds(self.started_ticks));
         }
     }
 }

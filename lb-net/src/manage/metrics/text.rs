@@ -8,6 +8,8 @@ pub(super) enum Kind {
     /// They grow, and begin at 0 again now and then.
     Counter,
     Gauge,
+    /// Counts for each bound, how many there were, and their sum.
+    Histogram,
 }
 
 /// A text that grows. The families come one after the other, each with all of its samples.
@@ -24,6 +26,7 @@ impl Text {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         // Into memory: it does not fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -37,8 +40,9 @@ impl Text {
     }
 
     /// The same for what is no whole number.
-    pub(super) fn fraction(&mut self, name: &str, value: f64) {
-        let _ = writeln!(self.0, "{name} {value}");
+    pub(super) fn fraction(&mut self, name: &str, labels: &str, value: f64) {
+        self.series(name, labels, "");
+        let _ = writeln!(self.0, "{value}");
     }
 
     /// A value above all others.
@@ -91,7 +95,8 @@ mod tests {
         text.sample("a_total", "x=\"1\"", "", 9);
         text.sample("a_total", "x=\"1\"", "y=\"2\"", u64::MAX);
         text.infinite("b", "x=\"1\"");
-        text.fraction("c", 0.25);
+        text.fraction("c", "", 0.25);
+        text.fraction("c", "x=\"1\"", 0.000128);
         let expected = "\
 # HELP a_total What.
 # TYPE a_total counter
@@ -100,6 +105,7 @@ a_total{x=\"1\"} 9
 a_total{x=\"1\",y=\"2\"} 18446744073709551615
 b{x=\"1\"} +Inf
 c 0.25
+c{x=\"1\"} 0.000128
 ";
         assert_eq!(text.finish(), expected);
     }
