@@ -132,6 +132,7 @@ impl Attendant for Host {
                 (log, entry.with("address", address.to_string()).with("cut", *cut))
             }
             News::Uncontrolled { service: name, .. } => service(name, Level::Warning, "uncontrolled"),
+            News::AccessLog(_) => (self.log.clone(), Entry::new(Level::Warning, "access-log", news.to_string())),
             News::TokenExposed(_) => (self.log.clone(), Entry::new(Level::Warning, "token-exposed", news.to_string())),
             News::ControlListening(address) => {
                 let entry = Entry::new(Level::Notice, "control-ready", news.to_string());

@@ -23,6 +23,9 @@ use crate::{
     user::Identity,
 };
 
+/// What access logs may take at the end.
+const LOGS: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// How a model is served.
 pub(crate) struct Serving {
     pub(crate) host: Arc<Host>,
@@ -62,6 +65,8 @@ impl Serving {
         });
         // With all that ran beside the workers: neither a command nor the control socket is to outlive us.
         drop(runtime);
+        // The workers have handed over what they had. A reader that does not read is not waited for.
+        let _ = instance.finish_logs(LOGS);
         match ended {
             Stopped::InOrder(ended) => finish(ended, &host.log),
             Stopped::AtOnce => {

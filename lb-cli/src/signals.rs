@@ -100,8 +100,9 @@ fn announce(grace: Duration, host: &Host, notifier: &Notifier) {
     host.log.write(&Entry::new(Level::Notice, "stopping", line).with("grace_seconds", grace.as_secs_f64()));
 }
 
-/// With a file: loads it anew. All names are asked for again in either case.
+/// Access logs are opened again, because they may have been rotated. With a file: loads it anew. All names are asked for again in either case.
 async fn hung_up(instance: &Arc<Instance>, host: &Host, notifier: &Notifier) {
+    instance.reopen_logs();
     if host.origin.file().is_some() {
         notifier.reloading();
         let (done, reloaded) = oneshot::channel();

@@ -190,3 +190,29 @@ fn a_place_changes_its_role_between_two_clients() {
     assert_eq!(ended.cut, sessions.len(), "after their grace period");
     assert!(TcpStream::connect(front).is_err());
 }
+
+#[test]
+fn an_access_log_is_opened_with_its_service_and_again_when_it_was_rotated() {
+    let world = World::new();
+    let (front, log) = (fresh_address(), world.directory.with_extension("log"));
+    let model = |log: &std::path::Path| {
+        let mut settings = lb_net::http::Settings::default();
+        settings.access_log = Some(log.display().to_string().parse().unwrap());
+        let http = config::Http::new(settings).unwrap();
+        let place = front.to_string().parse().unwrap();
+        let service = config::Service::new(place, "web".parse().unwrap(), config::Sessions::default()).with_http(http);
+        world.model(&[]).with_service("www".parse().unwrap(), service).unwrap()
+    };
+    let error = world.instance.apply(&model("/nowhere/www.log".as_ref())).unwrap_err();
+    assert_eq!(error.to_string(), "service 'www'");
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("/nowhere/www.log"));
+    world.instance.apply(&model(&log)).unwrap();
+    assert!(log.exists());
+    let http = world.instance.services()[0].http.clone().unwrap();
+    assert_eq!((http.requests, http.open), (0, 0));
+    fs::remove_file(&log).unwrap();
+    world.instance.reopen_logs();
+    assert!(world.instance.finish_logs(Duration::from_secs(20)));
+    assert!(log.exists());
+    fs::remove_file(&log).unwrap();
+}

@@ -5,6 +5,7 @@ use std::{error::Error, fmt, net::SocketAddr, sync::Arc};
 use crate::{
     config::{Listen, Model, Name, Service},
     discover::Discovered,
+    http::AccessLogNews,
     manage::{Place, PlaceError},
     probe::Finding,
     resolve::Refreshed,
@@ -126,6 +127,8 @@ pub enum News<'a> {
     ControlListening(&'a HttpAddress),
     /// Others may read the token that protects control; the text says what closes it.
     TokenExposed(&'a str),
+    /// What becomes of an access log.
+    AccessLog(&'a AccessLogNews<'a>),
     /// A control socket, or control over HTTP, can no longer be served.
     ControlFailed(&'a (dyn Error + 'static)),
 }
@@ -155,6 +158,7 @@ impl fmt::Display for News<'_> {
             Self::Reloaded(Err(why)) => write!(f, "not reloaded, everything stays as it is: {}", why.trim_end()),
             Self::ControlListening(address) => write!(f, "controlled over HTTP at {address}"),
             Self::TokenExposed(warning) => f.write_str(warning),
+            Self::AccessLog(news) => news.fmt(f),
             Self::ControlFailed(error) => write!(f, "cannot be controlled: {error}"),
         }
     }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     config::{Listen, Name, Role},
+    http::Counters,
     listener::{self, BindError},
     resolve,
     sys::Keepalive,
@@ -86,6 +87,11 @@ impl Opened {
 }
 
 impl Door {
+    /// What is counted of its HTTP requests, if it has ever had any.
+    pub(super) fn counters(&self) -> Option<Counters> {
+        self.roles.counters()
+    }
+
     /// Its sockets once more, for a role that nobody has served in here so far.
     pub(super) fn sockets_for(&self, role: Role) -> io::Result<Vec<TcpListener>> {
         let wanted = if self.roles.has(role) { &[] } else { &self.listeners[..] };

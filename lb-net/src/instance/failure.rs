@@ -5,6 +5,7 @@ use std::io;
 use crate::{
     config::{Listen, Name, TokenFileError},
     discover::DiscoverError,
+    http::OpenAccessLogError,
     listener::BindError,
     manage::PlaceError,
     resolve::ResolveError,
@@ -44,6 +45,14 @@ pub enum PrepareError {
         listen: Listen,
         /// Why.
         source: ResolveError,
+    },
+    /// The access log of a service cannot be written.
+    #[error("service '{service}'")]
+    AccessLog {
+        /// The service.
+        service: Name,
+        /// Why.
+        source: OpenAccessLogError,
     },
     /// A place cannot be listened on.
     #[error("service '{service}'")]

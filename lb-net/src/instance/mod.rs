@@ -24,7 +24,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -43,6 +43,7 @@ use self::{desk::Desk, door::Door, pool::RunningPool, process::View, worker::Wor
 use crate::{
     config::{Control, Listen, Model, Name, Time},
     discover::Found,
+    http::AccessLogs,
     manage::{Place, PlaceError},
     resolve::Endpoint,
 };
@@ -80,6 +81,7 @@ pub struct Instance {
     runtime: Handle,
     attendant: Arc<dyn Attendant>,
     workers: Workers,
+    logs: AccessLogs,
     /// Held from the begin of a change to its end, which may take as long as names do.
     changing: Mutex<()>,
     /// Never held for long.
@@ -132,11 +134,14 @@ impl Instance {
     /// When the system has no threads.
     pub fn new(workers: usize, runtime: Handle, attendant: Arc<dyn Attendant>) -> io::Result<Arc<Self>> {
         let workers = Workers::start(workers)?;
+        let told = Arc::clone(&attendant);
+        let logs = AccessLogs::new(move |news| told.tell(&News::AccessLog(news)));
         Ok(Arc::new_cyclic(|home| Self {
             home: Weak::clone(home),
             runtime,
             attendant,
             workers,
+            logs,
             changing: Mutex::default(),
             state: Mutex::default(),
             view: ArcSwap::default(),
@@ -167,6 +172,17 @@ impl Instance {
     pub fn refresh(&self) {
         self.named.notify_one();
         self.sourced.notify_one();
+    }
+
+    /// Has the files of access logs opened again by their names, after a log rotation.
+    pub fn reopen_logs(&self) {
+        self.logs.reopen();
+    }
+
+    /// Waits until access logs are written, or this time has passed, and says whether they are. It blocks: it is for the
+    /// end, after [`ended`](Self::ended).
+    pub fn finish_logs(&self, patience: Duration) -> bool {
+        self.logs.wait(patience)
     }
 
     /// Begins the end: nobody else is accepted, control is closed, sessions may go on for their grace period.

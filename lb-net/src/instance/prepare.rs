@@ -19,12 +19,13 @@ use super::{
     door::{Door, Opened},
     failure::PrepareError,
     pool::{RunningPool, Wanted},
-    process::View,
+    process::{Shown, View},
     service::proxy,
 };
 use crate::{
     config::{Control, Listen, Model, Name, Pool, Service, Time},
     discover::{Discovered, Found, Watcher},
+    http::AccessLog,
     listener::BindError,
     manage::{ControlSocket, PlaceError, ServiceState},
     resolve::Refresher,
@@ -42,6 +43,8 @@ pub struct Prepared<'a> {
     /// Of places that are there and get another role.
     again: BTreeMap<Listen, Vec<TcpListener>>,
     sockets: BTreeMap<PathBuf, ControlSocket>,
+    /// By service; those that are open already are the same.
+    logs: BTreeMap<Name, AccessLog>,
     api: Option<OpenApi>,
     control: Control,
 }
@@ -69,10 +72,23 @@ impl<'a> Prepared<'a> {
             opened.keep_alive(service.sessions().client_keepalive).map_err(refused)?;
             doors.insert(listen.clone(), opened);
         }
+        let logs = logs(instance, model)?;
         // How it is controlled is settled at the start.
         let is_first = now.control.is_none();
         let api = control.http.as_ref().filter(|_| is_first).map(OpenApi::open).transpose()?;
-        Ok(Self { instance, _alone: alone, model: model.clone(), found, pools, doors, again, sockets, api, control })
+        Ok(Self {
+            instance,
+            _alone: alone,
+            model: model.clone(),
+            found,
+            pools,
+            doors,
+            again,
+            sockets,
+            logs,
+            api,
+            control,
+        })
     }
 
     /// The model that holds until then.
@@ -142,14 +158,14 @@ impl<'a> Prepared<'a> {
 
     /// The control sockets that nobody wants any more are still there.
     fn change_doors(&mut self, state: &mut State) -> BTreeMap<PathBuf, Desk> {
-        let Self { instance, model, doors, again, sockets, control, .. } = self;
+        let Self { instance, model, doors, again, sockets, logs, control, .. } = self;
         let State { pools, doors: open, desks, closed, .. } = state;
         let mut before = std::mem::take(open);
         let mut wanted_desks = BTreeMap::new();
         for (name, service, listen) in places(model) {
             // Each service has a pool that runs by now.
             let Some(pool) = pools.get(service.pool()) else { continue };
-            let proxy = proxy(instance, name, service, &pool.balancer);
+            let proxy = proxy(instance, name, service, &pool.balancer, logs.get(name));
             let door = match (before.remove(listen), doors.remove(listen)) {
                 (Some(mut door), _) => {
                     let again = again.remove(listen).unwrap_or_default();
@@ -306,6 +322,19 @@ fn places(model: &Model) -> impl Iterator<Item = (&Name, &Service, &Listen)> {
         .flat_map(|(name, service)| service.listen().iter().map(move |listen| (name, service, listen)))
 }
 
+/// The access logs of all services that have one.
+fn logs(instance: &Instance, model: &Model) -> Result<BTreeMap<Name, AccessLog>, PrepareError> {
+    let mut logs = BTreeMap::new();
+    for (name, service) in model.services() {
+        let settings = service.http().and_then(|http| http.settings(service.sessions()).access_log);
+        if let Some(settings) = settings {
+            let failed = |source| PrepareError::AccessLog { service: name.clone(), source };
+            logs.insert(name.clone(), instance.logs.open(&settings).map_err(failed)?);
+        }
+    }
+    Ok(logs)
+}
+
 /// All addresses that connections to backends come from.
 fn sources(model: &Model) -> impl Iterator<Item = IpAddr> {
     let all = model.services().values().map(Service::sessions).chain([model.defaults()]);
@@ -349,7 +378,9 @@ fn tell_of(instance: &Instance, service: &Name, door: &Door, pool: &RunningPool)
     instance.attendant.tell(&News::Listening { service, address: door.address, backends, groups });
 }
 
-fn shown(name: &Name, service: &Service, doors: &BTreeMap<Listen, Door>) -> ServiceState {
+fn shown(name: &Name, service: &Service, doors: &BTreeMap<Listen, Door>) -> Shown {
     let listen = service.listen().iter().filter_map(|listen| doors.get(listen)).map(|door| door.address.to_string());
-    ServiceState::new(name.as_str(), service.pool().as_str(), listen.collect())
+    let state = ServiceState::new(name.as_str(), service.pool().as_str(), listen.collect());
+    let counted = service.listen().iter().filter_map(|listen| doors.get(listen)?.counters());
+    Shown { state, counters: service.http().map(|_| counted.collect()) }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Backends, Instance, Prepared, attendant::News, pool::RunningPool};
 use crate::{
     config::{Model, Name},
+    http::{Counters, HttpStats},
     manage::{Fleet, Managed, Process, ServiceState},
     resolve::Endpoint,
 };
@@ -12,8 +13,23 @@ use crate::{
 /// What runs at the moment, for those who only look.
 #[derive(Default)]
 pub(super) struct View {
-    services: Vec<ServiceState>,
+    services: Vec<Shown>,
     pools: Vec<(Name, Seen)>,
+}
+
+/// A service for those who only look, and what is counted at its places if it is one of HTTP.
+pub(super) struct Shown {
+    pub(super) state: ServiceState,
+    pub(super) counters: Option<Vec<Counters>>,
+}
+
+impl Shown {
+    fn now(&self) -> ServiceState {
+        let Some(counters) = &self.counters else { return self.state.clone() };
+        let mut sum = HttpStats::default();
+        counters.iter().for_each(|counters| sum.add(&counters.sum()));
+        self.state.clone().with_http(sum)
+    }
 }
 
 /// A pool for those who only look, or give orders.
@@ -29,7 +45,7 @@ impl From<&RunningPool> for Seen {
 }
 
 impl View {
-    pub(super) fn new(services: Vec<ServiceState>, pools: Vec<(Name, Seen)>) -> Self {
+    pub(super) fn new(services: Vec<Shown>, pools: Vec<(Name, Seen)>) -> Self {
         Self { services, pools }
     }
 
@@ -43,7 +59,7 @@ impl View {
 
 impl std::fmt::Debug for View {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(&self.services).finish()
+        f.debug_list().entries(self.services.iter().map(|service| &service.state)).finish()
     }
 }
 
@@ -81,7 +97,7 @@ impl Instance {
 
 impl Process for Instance {
     fn services(&self) -> Vec<ServiceState> {
-        self.view.load().services.clone()
+        self.view.load().services.iter().map(Shown::now).collect()
     }
 
     fn pools(&self) -> Vec<(String, Arc<dyn Fleet>)> {

@@ -3,7 +3,12 @@
 
 use tokio::sync::watch;
 
-use crate::{TcpProxy, config::Role, http::HttpProxy, resolve::Endpoint};
+use crate::{
+    TcpProxy,
+    config::Role,
+    http::{Counters, HttpProxy},
+    resolve::Endpoint,
+};
 
 /// Who serves the clients of a service.
 #[derive(Clone)]
@@ -42,6 +47,11 @@ impl Roles {
             Role::Tcp => self.tcp.is_some(),
             Role::Http => self.http.is_some(),
         }
+    }
+
+    /// What is counted of HTTP requests.
+    pub(super) fn counters(&self) -> Option<Counters> {
+        self.http.as_ref().map(|turn| turn.proxies.borrow().counters().clone())
     }
 
     /// Who serves from the next client on. If nobody has served in this role so far, what its tasks need.

@@ -7,17 +7,23 @@ use crate::{
     TcpProxy,
     config::{Http, Name, Service, Sessions},
     connect::Dialer,
-    http::HttpProxy,
+    http::{AccessLog, HttpProxy},
     resolve::Endpoint,
     tcp::{AcceptProxy, Observer},
 };
 
 /// What serves the clients of a service that goes to these backends.
-pub(super) fn proxy(instance: &Instance, name: &Name, service: &Service, balancer: &Arc<Backends>) -> Proxy {
+pub(super) fn proxy(
+    instance: &Instance,
+    name: &Name,
+    service: &Service,
+    balancer: &Arc<Backends>,
+    log: Option<&AccessLog>,
+) -> Proxy {
     let (sessions, observer) = (service.sessions(), instance.attendant.observer(name, service));
     match service.http() {
         None => Proxy::Tcp(tcp(sessions, balancer, observer)),
-        Some(http) => Proxy::Http(self::http(http, sessions, balancer, observer)),
+        Some(http) => Proxy::Http(self::http(http, sessions, balancer, observer).with_access_log(log.cloned())),
     }
 }
 
