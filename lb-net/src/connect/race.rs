@@ -256,3 +256,104 @@ impl<T: Send + Sync + 'static> Attempt<T> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use async_trait::async_trait;
+    use lb_core::{
+        Balancer, Config, Request,
+        rand::{SeedableRng as _, rngs::SmallRng},
+    };
+
+    use super::*;
+    use crate::connect::Dialer;
+
+    /// A client that is there, or has gone.
+    struct Client {
+        balancer: Arc<Balancer<SocketAddr>>,
+        rng: SmallRng,
+        gone: bool,
+    }
+
+    impl Contest<SocketAddr> for Client {
+        fn pick(&mut self, tried: &Tried) -> Result<Lease<SocketAddr>, NoPick> {
+            self.balancer.pick(&Request::new(now()).with_tried(tried), &mut self.rng)
+        }
+
+        async fn gone(&mut self) {
+            if self.gone { ready(()).await } else { pending().await }
+        }
+    }
+
+    struct Silent;
+
+    #[async_trait]
+    impl Connect<SocketAddr> for Silent {
+        async fn connect(&self, _: &SocketAddr) -> io::Result<TcpStream> {
+            pending().await
+        }
+    }
+
+    fn client(backends: &[SocketAddr]) -> Client {
+        let names: Vec<_> = backends.iter().map(ToString::to_string).collect();
+        let (config, mut rng): (Config, _) = (names.join(" ").parse().unwrap(), SmallRng::seed_from_u64(1));
+        let balancer = Balancer::new(config, now(), &mut rng, |backend| backend.name.parse().unwrap());
+        Client { balancer: Arc::new(balancer), rng, gone: false }
+    }
+
+    async fn run(
+        client: &mut Client,
+        connector: Arc<dyn Connect<SocketAddr>>,
+        first: Option<Lease<SocketAddr>>,
+        tried: &mut Tried,
+    ) -> Result<SocketAddr, NoConnection> {
+        let (alarms, timeout) = (Arc::<Alarms>::default(), Duration::from_secs(5));
+        let (race, from) = (Race::default(), "127.0.0.1:1".parse().unwrap());
+        let track = Track { connector: &connector, race: &race, timeout, silence: None, observer: None, client: from };
+        tokio::select! {
+            connected = connect(track, client, first, tried, Arc::clone(&alarms)) => {
+                connected.map(|(stream, _)| stream.peer_addr().unwrap())
+            }
+            never = alarms.ring() => match never {},
+        }
+    }
+
+    fn listener() -> (std::net::TcpListener, SocketAddr) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    #[tokio::test]
+    async fn a_backend_that_was_picked_already_is_first_and_what_was_tried_is_not_tried_again() {
+        let (closed, dead) = listener();
+        drop(closed);
+        let ((_first, one), (_second, other)) = (listener(), listener());
+        let mut client = client(&[one, dead, other]);
+        let mut tried = Tried::default();
+        let first = loop {
+            let lease = client.pick(&Tried::default()).unwrap();
+            if *lease.payload() == dead {
+                break lease;
+            }
+        };
+        let dialer: Arc<dyn Connect<SocketAddr>> = Arc::new(Dialer::default());
+        let reached = run(&mut client, Arc::clone(&dialer), Some(first), &mut tried).await.unwrap();
+        assert!(reached == one || reached == other);
+        // The same client once more, with what it has learned.
+        let again = run(&mut client, Arc::clone(&dialer), None, &mut tried).await.unwrap();
+        assert!(again != reached && again != dead);
+        let none = run(&mut client, dialer, None, &mut tried).await;
+        assert!(matches!(none, Err(NoConnection::NoPick(_))), "{none:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_connects_for_a_client_that_has_gone() {
+        let mut client = client(&[listener().1]);
+        client.gone = true;
+        let outcome = run(&mut client, Arc::new(Silent), None, &mut Tried::default()).await;
+        assert_eq!(outcome, Err(NoConnection::ClientGone));
+    }
+}
