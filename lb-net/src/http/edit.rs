@@ -133,7 +133,7 @@ impl<'a> Edits<'a> {
 
     /// Whether fields of this name that were there before are gone.
     pub(super) fn replace(self, name: &str) -> bool {
-        self.replace_after(0, name)
+        !(self.first.is_empty() && self.more.is_empty()) && self.replace_after(0, name)
     }
 
     /// Those whose field is there in the end.

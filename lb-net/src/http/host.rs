@@ -29,7 +29,8 @@ fn is_rest(rest: &[u8]) -> bool {
 
 /// `reg-name` of RFC 3986 section 3.2.2.
 fn is_name(name: &[u8]) -> bool {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(byte);
+    let mark = |byte| matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b'+' | b';' | b'=');
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || mark(*byte);
     let mut rest = name;
     loop {
         match rest {

@@ -73,8 +73,10 @@ impl<'o, 'b, 'e> Lines<'o, 'b, 'e> {
     }
 
     fn flush(&mut self) {
-        let run = std::mem::replace(&mut self.run, 0..0);
-        self.out.extend_from_slice(self.head.get(run).unwrap_or_default());
+        if self.run.end > self.run.start {
+            let run = std::mem::replace(&mut self.run, 0..0);
+            self.out.extend_from_slice(self.head.get(run).unwrap_or_default());
+        }
     }
 }
 

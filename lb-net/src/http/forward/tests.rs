@@ -1,5 +1,7 @@
 //! What comes out for what comes in. Lines end with `|` here.
 
+use std::{hint::black_box, time::Instant};
+
 use super::{
     super::{
         field::FieldRoom,
@@ -275,4 +277,43 @@ fn a_change_of_protocol_goes_back_with_its_name() {
     assert_eq!(answer(from, |_| {}), "HTTP/1.1 426 No|Content-Length: 0|Upgrade: a/1|Connection: upgrade");
     let closed = answer(from, |back| back.keep_alive = false);
     assert_eq!(closed, "HTTP/1.1 426 No|Content-Length: 0|Upgrade: a/1|Connection: upgrade, close");
+}
+
+const BROWSER: &str = "GET /articles/2026/11/index.html?page=2&sort=date HTTP/1.1|Host: www.example.com|Connection: keep-alive|\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36|\
+    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8|\
+    Accept-Encoding: gzip, deflate, br|Accept-Language: en-US,en;q=0.9,de;q=0.8|Referer: https://www.example.com/articles/|\
+    Cookie: session=0123456789abcdef0123456789abcdef; theme=dark|Sec-Fetch-Dest: document|Sec-Fetch-Mode: navigate|\
+    Sec-Fetch-Site: same-origin|Upgrade-Insecure-Requests: 1||";
+
+#[test]
+#[ignore = "a measurement: cargo test --release -p lb-net --features http --lib browser -- --ignored --nocapture"]
+fn what_a_browsers_request_costs() {
+    const ROUNDS: u32 = 50_000;
+    let (bytes, forward) = (BROWSER.replace('|', "\r\n").into_bytes(), Forward::default());
+    let (client, local) = ("192.0.2.7:4000".parse().unwrap(), "198.51.100.1:8080".parse().unwrap());
+    let hop = Hop { client, local, peer_trusted: false, forward: &forward, edits: &[], more_edits: &[] };
+    let mut out = Vec::with_capacity(64 * 1024);
+    let mut measure = |what: &str, judge: bool, write: bool| {
+        let round = |out: &mut Vec<u8>| {
+            let mut room = FieldRoom::new();
+            let head = RequestHead::parse(black_box(&bytes), &mut room, &LIMITS).unwrap().unwrap();
+            let framing = judge.then(|| of_request(&head).unwrap());
+            if let Some(framing) = framing.filter(|_| write) {
+                write_request(&head, &framing, &hop, out).unwrap();
+            }
+            black_box((&head, &framing, &out));
+            out.clear();
+        };
+        let time = |_| {
+            let start = Instant::now();
+            (0..ROUNDS).for_each(|_| round(&mut out));
+            start.elapsed() / ROUNDS
+        };
+        let best = (0..20).map(time).min().unwrap();
+        println!("{what}: {best:?}");
+    };
+    measure("parse", false, false);
+    measure("parse, judge", true, false);
+    measure("parse, judge, write", true, true);
 }
