@@ -9,9 +9,10 @@ use lb_core::{
     health::{Eject, RequestFailures},
 };
 use lb_net::config::{
-    Control, ControlHttp, Initial, Listen, Log, LogFormat, LogTo, Model, Name, Pool, Probes, Process, Service,
-    Sessions, Severity, Time, TokenSource, Workers, parse,
+    Control, ControlHttp, Http, Initial, Listen, Log, LogFormat, LogTo, Model, Name, Pool, Probes, Process, Role,
+    Service, Sessions, Severity, Time, TokenSource, Workers, parse,
 };
+use lb_net::http;
 use proptest::{collection::vec, prelude::*, sample::select};
 
 /// What makes each of the mistakes below the only one.
@@ -116,6 +117,376 @@ const IN_A_SERVICE: &[Mistake] = &[
     (L5, "listen = 80\npool = \"web\"\nsource = \"lo\"", 7, "\"lo\"", "an IP address of this machine"),
 ];
 
+/// Of role http; and of what is of role http only.
+const OF_REQUESTS: &[Mistake] = &[
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nhead_timeot = \"5s\"",
+        9,
+        "head_timeot",
+        "unknown key 'head_timeot': did you mean 'head_timeout'?",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nhead_timeout = \"never\"",
+        9,
+        "\"never\"",
+        "a number and its unit",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nread_timeout = 60",
+        9,
+        "60",
+        "such as \"60s\"",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nrequest_timeout = \"0s\"",
+        9,
+        "\"0s\"",
+        "is not above zero, or \"never\"",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nmax_head = 65536",
+        9,
+        "65536",
+        "such as \"64KiB\"",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nmax_head = \"64k\"",
+        9,
+        "\"64k\"",
+        "such as 64KiB",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nmax_head = \"100B\"",
+        9,
+        "\"100B\"",
+        "a size from 1KiB to 1MiB",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nmax_head = \"4GiB\"",
+        9,
+        "\"4GiB\"",
+        "a size from 1KiB to 1MiB",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nmax_fields = 0",
+        9,
+        "0",
+        "a number from 1 to 256",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nmax_body = \"0B\"",
+        9,
+        "\"0B\"",
+        "is not above zero, or \"none\"",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nmax_body = \"10M\"",
+        9,
+        "\"10M\"",
+        "such as 10MiB, or \"none\"",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nmax_connections = \"any\"",
+        9,
+        "\"any\"",
+        "or \"none\"",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nkeep = 5",
+        9,
+        "5",
+        "a table: { idle = ..., idle_timeout = ... }",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nkeep = { idle = -1 }",
+        9,
+        "-1",
+        "a number from 0 to",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nkeep = { age = \"none\" }",
+        9,
+        "\"none\"",
+        "or \"never\"",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nkeep = { uses = 0 }",
+        9,
+        "0",
+        "a number from 1 to",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nqueue = { lenght = 5 }",
+        9,
+        "lenght",
+        "did you mean 'length'?",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nqueue = { timeout = \"5\" }",
+        9,
+        "\"5\"",
+        "such as 5s",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nretry = { percent = 101 }",
+        9,
+        "101",
+        "a number from 0 to 100",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nretry = { idempotency_key = \"yes\" }",
+        9,
+        "\"yes\"",
+        "expected true or false",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nx_forwarded = \"on\"",
+        9,
+        "\"on\"",
+        "expected true or false",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nvia = \"a b\"",
+        9,
+        "\"a b\"",
+        "or \"off\"",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nhost = \"www example\"",
+        9,
+        "\"www example\"",
+        "or \"client\"",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nhost = \"a:99999\"",
+        9,
+        "\"a:99999\"",
+        "such as \"www.example\"",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\ntrusted_proxies = \"lan\"",
+        9,
+        "\"lan\"",
+        "such as 10.0.0.0/8",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nrequest_headers = [\"put X: y\"]",
+        9,
+        "\"put X: y\"",
+        "'set NAME: VALUE'",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nrequest_headers = [\"set Content-Length: 5\"]",
+        9,
+        "\"set Content-Length: 5\"",
+        "lb's own business",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nanswer_headers = \"set X\"",
+        9,
+        "\"set X\"",
+        "is no change of fields",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nkey = \"moon\"",
+        9,
+        "\"moon\"",
+        "'cookie NAME'",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nsticky = true",
+        9,
+        "true",
+        "sticky = { ... }, or \"off\"",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nsticky = { cookie = \"a b\" }",
+        9,
+        "\"a b\"",
+        "cannot be the name of a cookie",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nsticky = { lifetime = \"1500ms\" }",
+        9,
+        "\"1500ms\"",
+        "whole seconds",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\naccess_log = \"on\"",
+        9,
+        "\"on\"",
+        "access_log = { ... }, or \"off\"",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\naccess_log = { format = \"json\" }",
+        9,
+        "access_log",
+        "'to' is missing: add to = \"/var/log/lb/www.log\"",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\naccess_log = { to = \"www.log\" }",
+        9,
+        "\"www.log\"",
+        "the whole path of a file",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\naccess_log = { to = \"stdout\", format = \"xml\" }",
+        9,
+        "\"xml\"",
+        "\"common\", \"combined\", \"timings\" or \"json\"",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\n[services.www.http]\nmax_body = \"1MiB\"",
+        7,
+        "[services.www.http]",
+        "add role = \"http\"",
+    ),
+    (L5, "listen = 80\npool = \"web\"\nrole = \"http\"\nidle_timeout = \"5m\"", 8, "\"5m\"", "http.tunnel_timeout"),
+    (L5, "listen = 80\npool = \"web\"\nrole = \"http\"\nsend_proxy = \"v2\"", 8, "\"v2\"", "X-Forwarded-For"),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\nmax_body = \"1MiB\"",
+        8,
+        "max_body",
+        "it belongs in [services.NAME.http]",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\nclient_max_body_size = \"1m\"",
+        8,
+        "client_max_body_size",
+        "did you mean 'max_body' in [services.NAME.http]?",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nclient_max_body_size = \"1m\"",
+        9,
+        "client_max_body_size",
+        "did you mean 'max_body'?",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\n\"timeout client\" = \"5s\"",
+        9,
+        "\"timeout client\"",
+        "did you mean 'body_timeout'?",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nproxy_read_timeout = \"5s\"",
+        9,
+        "proxy_read_timeout",
+        "did you mean 'read_timeout'?",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nmaxconn = 5",
+        9,
+        "maxconn",
+        "did you mean 'max_connections'?",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nkeepalive_timeout = \"5s\"",
+        9,
+        "keepalive_timeout",
+        "did you mean 'keep_alive_timeout'?",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\n\"timeout http-request\" = \"5s\"",
+        9,
+        "\"timeout http-request\"",
+        "did you mean 'head_timeout'?",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nlarge_client_header_buffers = \"8k\"",
+        9,
+        "large_client_header_buffers",
+        "did you mean 'max_head'?",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\ncookie = \"x\"",
+        9,
+        "cookie",
+        "did you mean 'sticky'?",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nserver_name = \"x\"",
+        9,
+        "server_name",
+        "did you mean 'host'?",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nproxy_set_header = \"x\"",
+        9,
+        "proxy_set_header",
+        "did you mean 'request_headers'?",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nadd_header = \"x\"",
+        9,
+        "add_header",
+        "did you mean 'answer_headers'?",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nset_real_ip_from = \"x\"",
+        9,
+        "set_real_ip_from",
+        "did you mean 'trusted_proxies'?",
+    ),
+    (
+        L5,
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nretries = 3",
+        9,
+        "retries",
+        "did you mean 'retry'?",
+    ),
+];
+
 const ELSEWHERE: &[Mistake] = &[
     ("", "[service.x]\n", 7, "service", "unknown key 'service': did you mean 'services'?"),
     ("", "[services.\"a b\"]\nlisten = 81\npool = \"web\"\n", 7, "\"a b\"", "a name of 1 to 64 letters"),
@@ -204,7 +575,7 @@ const IN_A_HURRY: &[Mistake] = &[
 ];
 
 fn planted() -> impl Iterator<Item = &'static Mistake> {
-    [IN_A_POOL, IN_ITS_HEALTH, IN_A_SERVICE, IN_A_HURRY, ELSEWHERE].into_iter().flatten()
+    [IN_A_POOL, IN_ITS_HEALTH, IN_A_SERVICE, OF_REQUESTS, IN_A_HURRY, ELSEWHERE].into_iter().flatten()
 }
 
 const L3: &str = "groups = \"alpha:80 beta:80\"";
@@ -259,6 +630,21 @@ fn what_is_legal_and_hardly_meant_is_told() {
         (GOOD.replace(L3, "groups = \"a:1\"\nejection = {}"), "nobody is ever ejected"),
         (GOOD.replace(L5, &format!("{L5}\nrace = \"5s\"")), "no race ever begins"),
         (format!("{GOOD}[services.two]\nlisten = \"127.0.0.1:80\"\npool = \"web\""), "is in the way of"),
+        (format!("{GOOD}[defaults.http]\nmax_body = \"1MiB\""), "no service inherits this: none has role = \"http\""),
+        (GOOD.replace(L5, &format!("{L5}\nrole = \"http\"\nhttp.key = \"uri\"")), "nobody asks for the key"),
+        (
+            GOOD.replace(L5, &format!("{L5}\nrole = \"http\"\n[defaults.http]\nkey = \"uri\"")),
+            "nobody asks for the key",
+        ),
+        (
+            GOOD.replace(L3, &format!("{L3}\nselector = \"hash\""))
+                .replace(L5, &format!("{L5}\nrole = \"http\"\nhttp.key = \"uri\"")),
+            "",
+        ),
+        (
+            GOOD.replace(L5, &format!("{L5}\nrole = \"http\"\n[log]\ndump = true")),
+            "what passes through service 'www' is not dumped",
+        ),
         (
             probes("interval = \"1s\"\nchecks = [{ connect = true, timeout = \"2s\" }]"),
             "make timeout shorter than interval",
@@ -301,6 +687,21 @@ fn the_example_is_good() {
     assert_eq!((loaded.model.pools().len(), loaded.model.services().len()), (2, 3));
     let mail = &loaded.model.pools()["mail"];
     assert_eq!((mail.port(), mail.config().groups[0].selector), (Some(2525), SelectorKind::Hash { spill: true }));
+    assert_eq!(parse(&loaded.model.to_toml()).unwrap().model, loaded.model);
+}
+
+#[test]
+fn the_example_of_a_site_is_good() {
+    let text = include_str!("../../examples/http.toml");
+    let loaded = parse(text).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(loaded.warnings, []);
+    assert!(loaded.model.services().values().any(|service| service.role() == Role::Http));
+    // Every key is there, and each with its own value: it is what people begin with.
+    let settings = loaded.model.http_defaults().settings(&Sessions::default());
+    let mut usual = http::Settings::default();
+    usual.forward.trusted = settings.forward.trusted.clone();
+    usual.access_log = settings.access_log.clone();
+    assert_eq!(settings, usual, "what [defaults.http] calls the usual");
     assert_eq!(parse(&loaded.model.to_toml()).unwrap().model, loaded.model);
 }
 
@@ -394,6 +795,134 @@ fn other_keys() -> Vec<String> {
     ];
     texts.extend(rest.map(|line| format!("{line}\n{GOOD}")));
     texts
+}
+
+/// What may be said of requests.
+const REQUESTS: &[&str] = &[
+    "head_timeout = \"1s\"",
+    "body_timeout = \"1s\"",
+    "keep_alive_timeout = \"1s\"",
+    "first_byte_timeout = \"1s\"",
+    "read_timeout = \"1s\"",
+    "request_timeout = \"never\"",
+    "tunnel_timeout = \"never\"",
+    "max_head = \"1KiB\"",
+    "max_fields = 256",
+    "max_body = \"none\"",
+    "max_body = \"1B\"",
+    "max_connections = 7",
+    "keep = { idle = 0 }",
+    "keep = { idle_timeout = \"1s\" }",
+    "keep = { age = \"never\" }",
+    "keep = { uses = 7 }",
+    "queue = { length = 0 }",
+    "queue = { timeout = \"1s\" }",
+    "retry = { percent = 0 }",
+    "retry = { per_second = 0 }",
+    "retry = { idempotency_key = true }",
+    "x_forwarded = false",
+    "forwarded = true",
+    "via = \"off\"",
+    "via = \"edge-1\"",
+    "host = \"www.example:8080\"",
+    "host = \"[::1]\"",
+    "trusted_proxies = [\"10.0.0.0/8\", \"::1\"]",
+    "request_headers = [\"set X-A: b\", \"remove X-B\"]",
+    "answer_headers = \"add X-A: \"",
+    "key = \"cookie session\"",
+    "sticky = {}",
+    "sticky = { cookie = \"www\" }",
+    "sticky = { lifetime = \"5m\" }",
+    "access_log = { to = \"stdout\" }",
+    "access_log = { to = \"/var/log/lb/my www.log\", format = \"json\" }",
+];
+
+/// Two services of role http, and what is said of one of them, or inherited.
+fn of_requests(own: &str, inherited: &str) -> String {
+    let service = |name: &str, port: u16| {
+        format!("[services.{name}]\nrole = \"http\"\nlisten = {port}\npool = \"web\"\n[services.{name}.http]\n")
+    };
+    let pool = "[pools.web]\ngroups = \"alpha:80 beta:80\"\n";
+    format!("{pool}{}{}{own}\n[defaults.http]\n{inherited}\n", service("one", 1), service("two", 2))
+}
+
+#[test]
+fn every_key_of_requests_changes_the_service_that_says_it_and_those_that_inherit_it() {
+    let base = parse(&of_requests("", "")).unwrap().model;
+    let mut seen = vec![base.clone()];
+    for line in REQUESTS {
+        for (own, inherited) in [(*line, ""), ("", *line)] {
+            let text = of_requests(own, inherited);
+            let model = parse(&text).unwrap_or_else(|problems| panic!("{text}\n{problems}")).model;
+            let changed = |name: &str| model.services()[name] != base.services()[name];
+            assert_eq!((changed("one"), changed("two")), (own.is_empty(), true), "{text}");
+            assert!(!seen.contains(&model), "it changes nothing: {text}");
+            assert_eq!(parse(&model.to_toml()).unwrap().model, model, "{text}");
+            let key = line.split(' ').next().unwrap();
+            let told = base.difference(&model).to_string();
+            assert!(told.contains(&format!("~ service two: http.{key}")), "{told}");
+            assert_eq!(told.contains(&format!("~ service one: http.{key}")), own.is_empty(), "{told}");
+            seen.push(model);
+        }
+    }
+}
+
+#[test]
+fn tables_of_requests_are_inherited_key_by_key() {
+    let inherited = "keep = { idle = 1, age = \"never\" }\nsticky = { cookie = \"all\", lifetime = \"5m\" }\n\
+                     access_log = { to = \"stderr\", format = \"json\" }";
+    let own = "keep = { idle = 2 }\nsticky = { lifetime = \"7m\" }\naccess_log = { to = \"stdout\" }";
+    let model = parse(&of_requests(own, inherited)).unwrap().model;
+    let settings = |name: &str| model.services()[name].http().unwrap().settings(&Sessions::default());
+    let (one, two) = (settings("one"), settings("two"));
+    assert_eq!((one.keep.idle, two.keep.idle, two.keep.age), (1, 2, None));
+    let sticky = two.sticky.unwrap();
+    assert_eq!((sticky.cookie(), sticky.lifetime().as_secs()), ("all", 420));
+    assert_eq!(two.access_log.unwrap().to_string(), "json stdout");
+    assert_eq!(one.access_log.unwrap().to_string(), "json stderr");
+    let off = parse(&of_requests("sticky = \"off\"\naccess_log = \"off\"", inherited)).unwrap().model;
+    let settings = off.services()["two"].http().unwrap().settings(&Sessions::default());
+    assert_eq!((settings.sticky, settings.access_log), (None, None));
+}
+
+#[test]
+fn what_holds_for_sessions_too_is_said_there() {
+    let text =
+        of_requests("", "").replace("[services.two]", "[services.two]\nconnect_timeout = \"7s\"\nrace = \"off\"");
+    let model = parse(&(text + "[defaults]\ngrace = \"9s\"\nidle_timeout = \"1s\"")).unwrap().model;
+    let service = &model.services()["two"];
+    let times = service.http().unwrap().settings(service.sessions()).times;
+    assert_eq!((times.connect.as_secs(), times.race, times.grace.as_secs()), (7, None, 9));
+    assert_eq!(times.tunnel_idle, Some(Duration::from_secs(3600)), "of requests there are other times");
+    // That all backends of the file are told of clients is not for those of requests.
+    let problems = parse(&(of_requests("", "") + "[defaults]\nsend_proxy = \"v1\"")).unwrap_err();
+    assert_eq!((problems.count(), problems.all()[0].word.as_str()), (2, "one"), "{problems}");
+    parse(
+        &(of_requests("", "")
+            .replace("[services", "[services")
+            .replace("pool = \"web\"", "pool = \"web\"\nsend_proxy = \"off\"")
+            + "[defaults]\nsend_proxy = \"v1\""),
+    )
+    .unwrap();
+}
+
+#[test]
+fn where_only_requests_come_who_has_least_to_do_is_next() {
+    let selectors = |text: &str| {
+        let model = parse(text).unwrap().model;
+        assert_eq!(parse(&model.to_toml()).unwrap().model, model);
+        let pool = &model.pools()["web"];
+        (pool.selector().to_string(), pool.config().groups[0].selector.to_string())
+    };
+    let both = |name: &str| (name.to_owned(), name.to_owned());
+    assert_eq!(selectors(GOOD), both("round-robin"));
+    assert_eq!(selectors(&of_requests("", "")), both("least-loaded"));
+    assert_eq!(selectors(&(of_requests("", "") + "[services.three]\nlisten = 3\npool = \"web\"")), both("round-robin"));
+    let said = |own: &str| of_requests("", "").replace("[pools.web]", &format!("[pools.web]\nselector = \"{own}\""));
+    assert_eq!(selectors(&said("round-robin")), both("round-robin"));
+    assert_eq!(selectors(&said("hash")), both("hash"));
+    let no_service = "[pools.web]\ngroups = \"alpha:80\"";
+    assert_eq!(selectors(no_service), both("round-robin"));
 }
 
 #[test]
@@ -531,6 +1060,60 @@ fn sessions() -> impl Strategy<Value = Sessions> {
     })
 }
 
+fn http_times() -> impl Strategy<Value = http::Times> {
+    let some = vec(time(), 5);
+    (some, proptest::option::of(time()), proptest::option::of(time())).prop_map(|(some, request, tunnel)| {
+        let mut times = http::Times::default();
+        (times.head, times.body, times.idle) = (some[0].get(), some[1].get(), some[2].get());
+        (times.first_byte, times.between_reads) = (some[3].get(), some[4].get());
+        (times.request, times.tunnel_idle) = (request.map(Time::get), tunnel.map(Time::get));
+        times
+    })
+}
+
+fn http_texts() -> impl Strategy<Value = http::Settings> {
+    let edit = select(vec!["set X-A: b", "add X-A: \"é\\", "remove X-C", "set X-D: "]);
+    let key = select(vec!["client", "uri", "header X-User", "cookie s", "query é"]);
+    let sticky = proptest::option::of((select(vec!["lb", "a!b"]), 1_u64..9_999_999));
+    let log = proptest::option::of(select(vec!["json stdout", "common stderr", "timings /var/x y\"\\é"]));
+    let forward =
+        (any::<bool>(), select(vec!["off", "lb", "~1"]), select(vec!["client", "a.example:80", "[::1]", "x_y"]));
+    (vec(edit.clone(), 0..3), vec(edit, 0..3), key, sticky, log, forward).prop_map(
+        |(request, answer, key, sticky, log, (flag, via, host))| {
+            let edits = |all: Vec<&str>| all.into_iter().map(|text| text.parse().unwrap()).collect();
+            let mut settings = http::Settings::default();
+            (settings.request_edits, settings.answer_edits) = (edits(request), edits(answer));
+            settings.key = key.parse().unwrap();
+            let sticky =
+                sticky.map(|(name, age)| http::Sticky::new(name).unwrap().with_lifetime(Duration::from_secs(age)));
+            (settings.sticky, settings.access_log) = (sticky, log.map(|text| text.parse().unwrap()));
+            (settings.forward.x_forwarded, settings.forward.forwarded) = (flag, !flag);
+            settings.forward.via = Some(via.to_owned()).filter(|via| via != "off");
+            settings.forward.host = Some(host.to_owned()).filter(|host| host != "client");
+            settings.forward.trusted = if flag { "10.0.0.0/8,::1".parse().unwrap() } else { settings.forward.trusted };
+            settings
+        },
+    )
+}
+
+fn http() -> impl Strategy<Value = Http> {
+    let limits = (1024_u32..=1 << 20, 1_u16..=256, proptest::option::of(1_u64..), any::<u32>());
+    let keep = (any::<u32>(), time(), proptest::option::of(time()), any::<u32>());
+    let rest = (any::<u32>(), time(), 0_u8..=100, any::<u32>(), any::<bool>());
+    (http_times(), http_texts(), limits, keep, rest).prop_map(|(times, mut settings, limits, keep, rest)| {
+        settings.times = times;
+        let most = &mut settings.limits;
+        (most.head_bytes, most.fields, most.body_bytes) = (limits.0, limits.1, limits.2);
+        most.connections = limits.3.try_into().ok();
+        (settings.keep.idle, settings.keep.idle_time) = (keep.0, keep.1.get());
+        (settings.keep.age, settings.keep.uses) = (keep.2.map(Time::get), keep.3.try_into().ok());
+        (settings.queue.length, settings.queue.time) = (rest.0, rest.1.get());
+        let retry = &mut settings.retry;
+        (retry.percent, retry.per_second, retry.idempotency_key) = (rest.2, rest.3, rest.4);
+        Http::new(settings).unwrap()
+    })
+}
+
 fn control_http() -> impl Strategy<Value = Option<ControlHttp>> {
     let address = select(vec!["127.0.0.1:9480", "[::1]:1", "0.0.0.0:9480", "unix:/run/lb/http", "unix:/é\"\\"]);
     let written = "[!-~]{1,40}".prop_map(|text| TokenSource::Written(text.parse().unwrap()));
@@ -545,26 +1128,31 @@ fn model() -> impl Strategy<Value = Model> {
         format!("{}{}", ["", "127.0.0.1:", "[::1]:", "name:"][at % 4], 80 + at).parse().unwrap()
     };
     let pools = vec(pool(), 1..3);
-    let services = vec((any::<prop::sample::Index>(), sessions(), any::<bool>()), 0..4);
+    let services = vec((any::<prop::sample::Index>(), sessions(), any::<bool>(), proptest::option::of(http())), 0..4);
     let process = (0_usize..1025, proptest::option::of(time()), any::<bool>(), select(vec![0, 1, 2]), control_http());
-    (pools, services, sessions(), process).prop_map(move |(pools, services, defaults, process)| {
-        let (workers, resolve_every, json, to, http) = process;
-        let mut model = Model::default().with_defaults(defaults.clone());
+    (pools, services, (sessions(), http()), process).prop_map(move |(pools, services, (defaults, http), process)| {
+        let (workers, resolve_every, json, to, over_http) = process;
+        let mut model = Model::default().with_defaults(defaults.clone()).with_http_defaults(http.clone());
         let count = pools.len();
         for (at, pool) in pools.into_iter().enumerate() {
             model.add_pool(format!("p.{at}").parse().unwrap(), pool).unwrap();
         }
-        for (at, (pool, own, inherits)) in services.into_iter().enumerate() {
+        for (at, (pool, own, inherits, requests)) in services.into_iter().enumerate() {
             let pool: Name = format!("p.{}", pool.index(count)).parse().unwrap();
-            let own = if inherits { defaults.clone() } else { own };
+            let mut own = if inherits { defaults.clone() } else { own };
+            if requests.is_some() {
+                own.send_proxy = None;
+            }
             let service = Service::new(listen(at), pool, own).with_listen(listen(at + 100));
+            let requests = requests.map(|requests| if inherits { http.clone() } else { requests });
+            let service = requests.map_or(service.clone(), |requests| service.with_http(requests));
             model.add_service(format!("s-{at}").parse().unwrap(), service).unwrap();
         }
         let (mut log, mut control, mut process) = (Log::default(), Control::default(), Process::default());
         (log.to, log.trace, log.dump) = ([LogTo::Auto, LogTo::Stderr, LogTo::Syslog][to], json, to == 1);
         log.format = if json { LogFormat::Json } else { LogFormat::Human };
         control.directory = json.then(|| "/run/\"x\\é".parse().unwrap());
-        control.http = http;
+        control.http = over_http;
         (process.workers, process.resolve_every) = (Workers::new(workers), resolve_every);
         process.user = json.then(|| "a:b".parse().unwrap());
         model.with_log(log).with_control(control).with_process(process)
@@ -576,6 +1164,7 @@ fn two_models() -> impl Strategy<Value = (Model, Model)> {
     (model(), model(), vec(any::<bool>(), 5)).prop_map(|(one, other, own)| {
         let part = |at: usize| if own[at] { &one } else { &other };
         let mut mixed = Model::default().with_defaults(part(0).defaults().clone()).with_log(part(1).log());
+        mixed = mixed.with_http_defaults(part(0).http_defaults().clone());
         mixed = mixed.with_control(part(2).control().clone()).with_process(part(3).process().clone());
         for (name, pool) in part(4).pools() {
             mixed.add_pool(name.clone(), pool.clone()).unwrap();
@@ -590,9 +1179,9 @@ fn two_models() -> impl Strategy<Value = (Model, Model)> {
 
 /// Files that are nearly good: the interesting ones.
 fn nearly() -> impl Strategy<Value = String> {
-    let example = include_str!("../../examples/lb.toml");
+    let examples = [include_str!("../../examples/lb.toml"), include_str!("../../examples/http.toml")];
     let change = (any::<prop::sample::Index>(), 0_usize..20, "[\\[\\]{}=\"'a-z0-9.,%!: \n\u{1}é-]{0,6}");
-    vec(change, 0..6).prop_map(move |changes| {
+    (select(examples.to_vec()), vec(change, 0..6)).prop_map(move |(example, changes)| {
         let mut text: Vec<char> = example.chars().collect();
         for (at, width, new) in changes {
             let at = at.index(text.len());

@@ -129,6 +129,25 @@ fn services_are_told_as_they_behave() {
 }
 
 #[test]
+fn how_requests_are_balanced_is_told_by_key_and_a_role_as_one_thing() {
+    let pool = "pool = \"web\"";
+    different(pool, "pool = \"web\"\nrole = \"http\"\nhttp.max_body = \"1MiB\"", &["~ service www: role tcp -> http"]);
+    let old = model("pools.web = {}\nservices.www = { listen = 80, pool = \"web\", role = \"http\" }");
+    let new = model(
+        "pools.web = {}\n[services.www]\nlisten = 80\npool = \"web\"\nrole = \"http\"\n[defaults.http]\n\
+         keep = { idle = 9 }\nsticky = {}\nrequest_headers = [\"set X-A: b\"]\n[defaults]\nidle_timeout = \"5m\"",
+    );
+    let told = [
+        "http.keep.idle 256 -> 9",
+        "http.request_headers none -> set X-A: b",
+        "http.sticky off -> { cookie = \"lb\", lifetime = \"1h\" }",
+    ];
+    let of = |subject: &str| told.map(|line| format!("~ {subject}: {line}\n")).concat();
+    let idle = "~ defaults: idle_timeout never -> 5m\n";
+    assert_eq!(old.difference(&new).to_string(), format!("{}{}{idle}", of("service www"), of("defaults")));
+}
+
+#[test]
 fn what_a_running_process_cannot_take_over_is_marked() {
     let restart = " (takes effect at the next start)";
     let rows = [

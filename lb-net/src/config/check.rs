@@ -2,11 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use lb_core::{GroupConfig, Status};
+use lb_core::{GroupConfig, SelectorKind, Status};
 
-use super::{HttpAddress, Initial, Listen, Model, Name, Pool, Probes, Service, Time, TokenSource};
+use super::{Http, HttpAddress, Initial, Listen, Model, Name, Pool, Probes, Role, Service, Time, TokenSource};
 use crate::{
     discover::Source,
+    http::KeySource,
     probe::{CheckKind, StatusSet},
 };
 
@@ -55,6 +56,7 @@ impl Model {
             found.say(&["services"], "there is no service, so nobody is served: add [services.NAME]");
         }
         control(&mut found, self);
+        http(&mut found, self);
         let used: HashSet<&Name> = self.services().values().map(Service::pool).collect();
         for (name, pool) in self.pools() {
             if !self.services().is_empty() && !used.contains(name) {
@@ -121,6 +123,34 @@ fn control(found: &mut Found, model: &Model) {
     let mut services = model.services().iter();
     if let Some((name, _)) = services.find(|(_, service)| service.listen().iter().any(|other| other.overlaps(&place))) {
         found.say(&["control", "http"], format!("service '{name}' listens there too, and one of the two will not"));
+    }
+}
+
+/// What is only for requests, and none come; or the other way round.
+fn http(found: &mut Found, model: &Model) {
+    let of_http = || model.services().iter().filter(|(_, service)| service.role() == Role::Http);
+    if *model.http_defaults() != Http::default() && of_http().next().is_none() {
+        found.say(&["defaults", "http"], "no service inherits this: none has role = \"http\"");
+    }
+    if let Some((name, _)) = of_http().next().filter(|_| model.log().dump) {
+        let message =
+            format!("what passes through service '{name}' is not dumped: its role is http, which has access_log");
+        found.say(&["log", "dump"], message);
+    }
+    let hashes = |service: &Service| {
+        let groups = model.pools().get(service.pool()).map(|pool| pool.config().groups.as_slice()).unwrap_or_default();
+        groups.iter().any(|group| matches!(group.selector, SelectorKind::Hash { .. }))
+    };
+    let inherited = &model.http_defaults().own().key;
+    let message = "nobody asks for the key: no group of the pool has selector = \"hash\"";
+    if *inherited != KeySource::Client && of_http().next().is_some() && !of_http().any(|(_, service)| hashes(service)) {
+        found.say(&["defaults", "http", "key"], message);
+    }
+    for (name, service) in of_http().filter(|(_, service)| !hashes(service)) {
+        let key = service.http().map(|http| &http.own().key).filter(|key| **key != KeySource::Client);
+        if key.is_some_and(|key| key != inherited) {
+            found.say(&["services", name.as_str(), "http", "key"], message);
+        }
     }
 }
 

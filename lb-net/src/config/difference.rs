@@ -123,7 +123,7 @@ impl Model {
     #[must_use]
     pub fn difference(&self, new: &Self) -> Difference {
         // The written form has every key that there is, so that none can be forgotten here.
-        let [old, new] = [self, new].map(Self::to_toml);
+        let [old, new] = [self, new].map(Self::to_whole_toml);
         let [old, new] = [&old, &new].map(|text| DeTable::parse_recoverable(text).0);
         let [old, new] = [&old, &new].map(|root| values(root.get_ref()));
         let mut changes = pools(&old, &new);
@@ -156,18 +156,20 @@ fn pools(old: &Values<'_>, new: &Values<'_>) -> Vec<Change> {
     changes
 }
 
+/// Keys that not every role has.
+const OF_ONE_ROLE: [&str; 2] = ["http", "idle_timeout"];
+
 /// Each with what it inherits, because that is how it behaves.
 fn services(old: &Values<'_>, new: &Values<'_>) -> Vec<Change> {
     let mut changes = Vec::new();
     for (name, sides) in both(tables(old, "services"), tables(new, "services")) {
         let subject = format!("service {name}");
         match sides {
-            [Some(own_old), Some(own_new)] => {
-                let [old, new] = [(old, own_old), (new, own_new)].map(|(root, own)| {
-                    let mut whole = table(root.get("defaults").copied());
-                    whole.extend(own);
-                    whole
-                });
+            [Some(mut old), Some(mut new)] => {
+                if old.get("role").map(|role| text(role)) != new.get("role").map(|role| text(role)) {
+                    // What only one of the two has follows from that.
+                    [&mut old, &mut new].into_iter().for_each(|own| own.retain(|key, _| !OF_ONE_ROLE.contains(key)));
+                }
                 changes.extend(settings(&old, &new).into_iter().map(|setting| Change::within(&subject, setting.text)));
             }
             [_, Some(new)] => {

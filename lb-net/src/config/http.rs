@@ -77,6 +77,11 @@ impl Http {
         settings.times.grace = sessions.grace.map(Time::get).unwrap_or_default();
         settings
     }
+
+    /// All but what [`Sessions`] say.
+    pub(super) fn own(&self) -> &http::Settings {
+        &self.0
+    }
 }
 
 fn time(key: &'static str, time: Duration) -> Result<(), HttpError> {

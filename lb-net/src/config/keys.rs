@@ -11,6 +11,8 @@ pub(super) enum Takes {
     Text,
     /// A time, or this word.
     Time(Option<&'static str>),
+    /// A size, or this word.
+    Size(Option<&'static str>),
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A number or this word.
@@ -25,6 +27,8 @@ pub(super) enum Takes {
     Codes,
     /// A table with these keys.
     Table(&'static [Key]),
+    /// The same, or this word.
+    TableOr(&'static [Key], &'static str),
     /// Tables with these keys, by names of one's own.
     Named(&'static [Key]),
     /// A list of tables with these keys.
@@ -49,8 +53,8 @@ const fn key(name: &'static str, takes: Takes, what: &'static str) -> Key {
 }
 
 use Takes::{
-    Backends, Choice, Codes, Flag, Fraction, Named, Number, NumberOr, Places, Table, Tables, TablesOrText, Text, Texts,
-    Time,
+    Backends, Choice, Codes, Flag, Fraction, Named, Number, NumberOr, Places, Size, Table, TableOr, Tables,
+    TablesOrText, Text, Texts, Time,
 };
 
 pub(super) const SELECTORS: &[&str] = &["round-robin", "least-loaded", "peak-ewma", "random", "hash", "bucket-fill"];
@@ -62,7 +66,7 @@ const SELECTOR: Takes = Choice(SELECTORS);
 pub(super) const FILE: &[Key] = &[
     key("pools", Named(POOL), "pools of backends, by name"),
     key("services", Named(SERVICE), "what clients come to, by name"),
-    key("defaults", Table(SESSIONS), "settings of services that say nothing else"),
+    key("defaults", Table(DEFAULTS), "settings of services that say nothing else"),
     key("log", Table(LOG), "what is told of what happens"),
     key("control", Table(CONTROL), "control of running services (-i, -c)"),
     key("process", Table(PROCESS), "the process as a whole"),
@@ -72,7 +76,12 @@ pub(super) const FILE: &[Key] = &[
 pub(super) const POOL: &[Key] = &[
     key("groups", TablesOrText(GROUP), "backends in groups; or in balance's words: \"alpha::256 ! beta::64 ! spare\""),
     key("port", Number(1, 65535), "the port of backends that have none; else that of the services"),
-    key("selector", SELECTOR, "who chooses in groups that do not say, and in those made at run time; round-robin"),
+    key(
+        "selector",
+        SELECTOR,
+        "who chooses in groups that do not say, and in those made at run time; round-robin, \
+         or least-loaded where all services are of role http",
+    ),
     key("spill", Flag, "in groups that hash another backend takes over when a client's own cannot (-H); false"),
     key("start", Choice(&["random", "first"]), "where turns begin; random"),
     key("slow_start", Time(Some("off")), "for how long a backend that joins or recovers gets a growing share; off"),
@@ -154,26 +163,96 @@ macro_rules! sessions {
             $($own,)*
             key("connect_timeout", Time(None), "how long each attempt to connect may take (-t); 5s"),
             key("race", Time(Some("off")), "how long a backend may be silent before the next one is tried alongside; 250ms"),
-            key("idle_timeout", Time(Some("never")), "after how long a session in which nothing moves is closed (-T); never"),
+            key("idle_timeout", Time(Some("never")), "role tcp: after how long a session in which nothing moves is closed (-T); never"),
             key("grace", Time(Some("none")), "how long sessions may go on after a stop; 30s"),
             key("client_keepalive", Text, "idle seconds, seconds between probes and their number, such as \"60,10,3\" (-k); system"),
             key("backend_keepalive", Text, "the same towards backends (-K); system"),
             key("accept_proxy", Takes::Networks, "from whom the PROXY protocol is believed; off"),
-            key("send_proxy", Choice(&["off", "v1", "v2"]), "the PROXY protocol towards backends; off"),
+            key("send_proxy", Choice(&["off", "v1", "v2"]), "role tcp: the PROXY protocol towards backends; off"),
             key("source", Text, "the address that connections to backends come from (-B); any"),
         ]
     };
 }
 
 /// `[defaults]`
-pub(super) const SESSIONS: &[Key] = sessions!();
+pub(super) const DEFAULTS: &[Key] =
+    sessions!(key("http", Table(HTTP), "settings of services of role http that say nothing else"));
 
 /// `[services.NAME]`
 pub(super) const SERVICE: &[Key] = sessions!(
     key("role", Choice(ROLES), "what goes to a backend: each connection, or each HTTP request; tcp"),
     key("listen", Places, "a port, or address:port; or a list of them"),
-    key("pool", Text, "the name of the pool where its backends are")
+    key("pool", Text, "the name of the pool where its backends are"),
+    key("http", Table(HTTP), "role http: how requests are balanced")
 );
+
+/// `[services.NAME.http]`
+pub(super) const HTTP: &[Key] = &[
+    key("head_timeout", Time(None), "how long a request's head may take; 10s"),
+    key("body_timeout", Time(None), "how long nothing of a request's body may come; 30s"),
+    key("keep_alive_timeout", Time(None), "for how long a client connection is kept without a request; 75s"),
+    key("first_byte_timeout", Time(None), "from the end of a request to the first byte of its answer; 60s"),
+    key("read_timeout", Time(None), "between two pieces of an answer; 60s"),
+    key("request_timeout", Time(Some("never")), "a whole request and its answer; 1day"),
+    key("tunnel_timeout", Time(Some("never")), "how long nothing may move in a tunnel (WebSocket); 1h"),
+    key("max_head", Size(None), "a request's head, from 1KiB to 1MiB; 64KiB"),
+    key("max_fields", Number(1, 256), "fields of a head; 128"),
+    key("max_body", Size(Some("none")), "a request's body; 10GiB"),
+    key("max_connections", NumberOr(1, u32::MAX as u64, "none"), "client connections at a time; none: any number"),
+    key("keep", Table(KEEP), "backend connections between two requests, of each worker"),
+    key("queue", Table(QUEUE), "requests that wait while all backends are full"),
+    key("retry", Table(RETRY), "requests that are repeated although a backend may have begun with them"),
+    key("x_forwarded", Flag, "backends are told the client in X-Forwarded-For, -Proto, -Host and -Port; true"),
+    key("forwarded", Flag, "the same in Forwarded (RFC 7239); false"),
+    key("via", Text, "our name in Via, both ways, or off; lb"),
+    key("host", Text, "the Host that backends see, or client for the one that was asked for; client"),
+    key("trusted_proxies", Takes::Networks, "proxies in front of lb, whose word about their clients is kept; off"),
+    key(
+        "request_headers",
+        Texts,
+        "changes of each request, such as \"set X-Served-By: lb\"; also add, and remove NAME",
+    ),
+    key("answer_headers", Texts, "changes of each answer, in the same words"),
+    key(
+        "key",
+        Text,
+        "what selector \"hash\" tells clients apart by: client (the address), uri, \"header NAME\", \"cookie NAME\", \
+         \"query NAME\"; client",
+    ),
+    key("sticky", TableOr(STICKY, "off"), "a cookie that brings a client back to its backend; off"),
+    key("access_log", TableOr(ACCESS_LOG, "off"), "a line for each request; off"),
+];
+
+/// `keep`
+pub(super) const KEEP: &[Key] = &[
+    key("idle", Number(0, u32::MAX as u64), "how many of one backend, 0 for none; 256"),
+    key("idle_timeout", Time(None), "for how long without a request; 30s"),
+    key("age", Time(Some("never")), "how old one may become; 1h"),
+    key("uses", NumberOr(1, u32::MAX as u64, "none"), "how many requests one may have; none: any number"),
+];
+
+/// `queue`
+pub(super) const QUEUE: &[Key] = &[
+    key("length", Number(0, u32::MAX as u64), "how many may wait, 0 for none; 1024"),
+    key("timeout", Time(None), "for how long each; 10s"),
+];
+
+/// `retry`
+pub(super) const RETRY: &[Key] = &[
+    key("percent", Number(0, 100), "so many of 100 requests; 20"),
+    key("per_second", Number(0, u32::MAX as u64), "and so many each second besides; 10"),
+    key("idempotency_key", Flag, "a field Idempotency-Key makes any method one that may be repeated; false"),
+];
+
+/// `sticky`
+pub(super) const STICKY: &[Key] =
+    &[key("cookie", Text, "its name; lb"), key("lifetime", Time(None), "for how long it holds, in whole seconds; 1h")];
+
+/// `access_log`
+pub(super) const ACCESS_LOG: &[Key] = &[
+    key("to", Text, "stdout, stderr, or a file by its whole path"),
+    key("format", Choice(&["common", "combined", "timings", "json"]), "how a request is written; combined"),
+];
 
 /// `[log]`
 pub(super) const LOG: &[Key] = &[
@@ -200,7 +279,7 @@ pub(super) const PROCESS: &[Key] = &[
 
 /// Where else a key of this name belongs.
 pub(super) fn home(name: &str) -> Option<&'static str> {
-    let homes: [(&str, &[Key]); 11] = [
+    let homes: [(&str, &[Key]); 17] = [
         ("[services.NAME]", SERVICE),
         ("[pools.NAME]", POOL),
         ("[[pools.NAME.groups]]", GROUP),
@@ -209,6 +288,12 @@ pub(super) fn home(name: &str) -> Option<&'static str> {
         ("checks = [{ ... }]", CHECK),
         ("[pools.NAME.ejection]", EJECTION),
         ("request_failures", REQUEST_FAILURES),
+        ("[services.NAME.http]", HTTP),
+        ("keep = { ... }", KEEP),
+        ("queue = { ... }", QUEUE),
+        ("retry = { ... }", RETRY),
+        ("sticky = { ... }", STICKY),
+        ("access_log = { ... }", ACCESS_LOG),
         ("[log]", LOG),
         ("[control]", CONTROL),
         ("[process]", PROCESS),

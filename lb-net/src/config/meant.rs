@@ -26,6 +26,40 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["dir", "path", "socket"], "directory"),
 ];
 
+/// The same of what belongs in a service's table of HTTP.
+const OF_HTTP: &[(&[&str], &str)] = &[
+    (&["client_header_timeout", "header_timeout", "timeout_http_request", "timeout http-request"], "head_timeout"),
+    (&["client_body_timeout", "timeout_client", "timeout client"], "body_timeout"),
+    (
+        &["idle_timeout", "keepalive_timeout", "timeout_http_keep_alive", "timeout http-keep-alive"],
+        "keep_alive_timeout",
+    ),
+    (&["proxy_read_timeout", "timeout_server", "timeout server", "server_timeout"], "read_timeout"),
+    (&["response_timeout", "response_header_timeout", "ttfb_timeout"], "first_byte_timeout"),
+    (&["timeout", "total_timeout"], "request_timeout"),
+    (&["timeout_tunnel", "timeout tunnel", "websocket_timeout"], "tunnel_timeout"),
+    (&["large_client_header_buffers", "client_header_buffer_size", "max_header_size", "max_header_bytes"], "max_head"),
+    (&["max_headers", "max_header_count"], "max_fields"),
+    (&["client_max_body_size", "max_body_size", "max_request_body", "body_limit", "max_size"], "max_body"),
+    (&["maxconn", "max_conn", "worker_connections", "connections"], "max_connections"),
+    (&["keepalive", "keepalive_connections", "keep_alive", "http_reuse", "pool_size"], "keep"),
+    (&["timeout_queue", "timeout queue", "maxqueue", "queue_length"], "queue"),
+    (&["retries", "proxy_next_upstream", "retry_on", "redispatch"], "retry"),
+    (&["forwardfor", "xff", "x_forwarded_for", "x-forwarded-for"], "x_forwarded"),
+    (&["server_name", "proxy_host", "host_header"], "host"),
+    (&["set_real_ip_from", "real_ip", "trusted", "trusted_networks", "proxies"], "trusted_proxies"),
+    (&["proxy_set_header", "headers", "header", "set_headers", "header_up", "http-request"], "request_headers"),
+    (&["add_header", "response_headers", "header_down", "http-response"], "answer_headers"),
+    (&["hash", "hash_on", "hash_key", "affinity"], "key"),
+    (&["cookie", "stick", "sticky_cookie", "session_affinity", "stickiness"], "sticky"),
+    (&["log", "accesslog", "log_requests", "httplog"], "access_log"),
+];
+
+/// What a key of another program is called in a service's table of HTTP.
+fn of_http(key: &str) -> Option<&'static str> {
+    OF_HTTP.iter().find(|(theirs, _)| theirs.contains(&key)).map(|(_, ours)| *ours)
+}
+
 /// What to write in place of a key that is none of these.
 pub(super) fn advice(key: &str, known: &[Key]) -> String {
     let names = || known.iter().map(|key| key.name);
@@ -35,6 +69,10 @@ pub(super) fn advice(key: &str, known: &[Key]) -> String {
         return "it goes behind the name: name = \"host:port\"".to_owned();
     }
     if let Some((_, ours)) = ELSEWHERE.iter().find(in_another_program) {
+        return format!("did you mean '{ours}'?");
+    }
+    let is_there = |ours: &&str| names().any(|name| name == *ours);
+    if let Some(ours) = of_http(key).filter(is_there) {
         return format!("did you mean '{ours}'?");
     }
     let part = |name: &&str| key.len() > 3 && (name.contains(key) || key.contains(*name) && name.len() > 3);
@@ -47,6 +85,12 @@ pub(super) fn advice(key: &str, known: &[Key]) -> String {
         (None, Some(part)) => format!("did you mean '{part}'?"),
         (None, None) => match home {
             Some(home) => format!("it belongs in {home}"),
+            None if names().any(|name| name == "http")
+                && names().any(|name| name == "pool")
+                && of_http(key).is_some() =>
+            {
+                format!("did you mean '{}' in [services.NAME.http]?", of_http(key).unwrap_or_default())
+            }
             None => format!("expected one of {}", names().collect::<Vec<_>>().join(", ")),
         },
     }

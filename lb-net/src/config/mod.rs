@@ -40,6 +40,7 @@ mod model;
 mod pool;
 mod problem;
 mod read;
+mod read_http;
 mod read_pool;
 mod read_service;
 mod schema;
@@ -51,6 +52,7 @@ mod time;
 mod value;
 mod words;
 mod write;
+mod write_http;
 
 pub use self::{
     check::Warning,

@@ -14,6 +14,7 @@ use super::{
     keys::{self, Key},
     meant::{self, advice},
     problem::Told,
+    read_http,
     read_pool::pool,
     read_service::{service, sessions},
     syntax::plainly,
@@ -216,9 +217,11 @@ impl<'a, 't> Section<'a, 't> {
 
 fn file(reader: &Reader<'_>, root: &DeTable<'_>) -> Model {
     let file = Section::new(reader, 0..0, root, keys::FILE);
-    let defaults = file.section("defaults", keys::SESSIONS, "[defaults]");
-    let defaults = defaults.map(|section| sessions(&section, &Default::default())).unwrap_or_default();
-    let mut model = Model::default().with_defaults(defaults.clone()).with_log(log(&file));
+    let section = file.section("defaults", keys::DEFAULTS, "[defaults]");
+    let defaults = section.as_ref().map(|section| sessions(section, &Default::default())).unwrap_or_default();
+    let http = section.and_then(|section| section.section("http", keys::HTTP, "[defaults.http]"));
+    let http = http.map(|section| read_http::http(&section, &Default::default())).unwrap_or_default();
+    let mut model = Model::default().with_defaults(defaults.clone()).with_http_defaults(http).with_log(log(&file));
     model = model.with_control(control(&file)).with_process(process(&file));
     let mut pools = Vec::new();
     for (key, section) in file.named("pools", keys::POOL) {

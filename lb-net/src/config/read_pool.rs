@@ -208,11 +208,7 @@ fn told(own: &Section<'_, '_>) -> Option<BackendConfig> {
         if is_name(text) { Ok(text) } else { Err(Wrong::at(value, message())) }
     });
     own.require("name", "name = \"host:port\"");
-    let limit = own.get("limit", |value| match value.get_ref().as_str() {
-        Some("none") => Ok(None),
-        Some(_) => Err(Wrong::at(value, "expected a number from 0 to 4294967295, or \"none\"")),
-        None => value::number(value, 0, u32::MAX.into()).map(Some),
-    });
+    let limit = own.get("limit", |value| value::number_or(value, 0, u32::MAX.into(), "none"));
     let weight = own.get("weight", |value| value::number(value, 0, 65535));
     let status = own.get("status", |value| value::choice(value, STATUSES));
     let mut backend = BackendConfig::new(name?).with_weight(weight.unwrap_or(1));

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use super::{
     Http, Service, Sessions,
-    keys::ROLES,
+    keys::{self, ROLES},
     read::Section,
+    read_http::{self, misplaced},
     value::{self, At, Wrong},
 };
 use crate::{proxy_protocol::Networks, sys::Keepalive};
@@ -33,7 +34,13 @@ pub(super) fn sessions(section: &Section<'_, '_>, inherited: &Sessions) -> Sessi
 
 pub(super) fn service(section: &Section<'_, '_>, defaults: &Sessions, http: &Http) -> Option<Service> {
     let own = sessions(section, defaults);
-    let role = section.get("role", |value| value::choice(value, ROLES));
+    let role = match section.raw("role") {
+        Some(_) => section.get("role", |value| value::choice(value, ROLES)),
+        None => Some("tcp"),
+    };
+    misplaced(section, role);
+    let own_http = section.section("http", keys::HTTP, "[services.NAME.http]");
+    let http = own_http.map_or_else(|| http.clone(), |section| read_http::http(&section, http));
     let place = |value: At<'_, '_>| {
         let what = "a port or address:port, such as 80 or \"127.0.0.1:80\",";
         let text = value::text_or_number(value, what)?;
@@ -50,7 +57,7 @@ pub(super) fn service(section: &Section<'_, '_>, defaults: &Sessions, http: &Htt
     let (mut listen, pool) = (listen?.into_iter(), pool?);
     let first = Service::new(listen.next()?, pool, own);
     let service = listen.fold(first, Service::with_listen);
-    Some(if role == Some("http") { service.with_http(http.clone()) } else { service })
+    Some(if role == Some("http") { service.with_http(http) } else { service })
 }
 
 fn keepalive(value: At<'_, '_>) -> Result<Option<Keepalive>, Wrong> {
@@ -63,7 +70,7 @@ fn keepalive(value: At<'_, '_>) -> Result<Option<Keepalive>, Wrong> {
     }
 }
 
-fn networks(value: At<'_, '_>) -> Result<Networks, Wrong> {
+pub(super) fn networks(value: At<'_, '_>) -> Result<Networks, Wrong> {
     if value.get_ref().as_str() == Some("off") {
         return Ok(Networks::default());
     }

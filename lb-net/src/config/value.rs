@@ -7,7 +7,7 @@ use toml::{
     de::{DeArray, DeTable, DeValue},
 };
 
-use super::Time;
+use super::{Size, Time};
 use crate::spelling::nearest;
 
 /// A value and where it stands.
@@ -83,6 +83,20 @@ pub(super) fn number<N: TryFrom<u64>>(value: At<'_, '_>, least: u64, most: u64) 
         .ok_or_else(|| expected(format_args!("a number from {least} to {most}"), value))
 }
 
+/// The same; `None` for the word that stands for none.
+pub(super) fn number_or<N: TryFrom<u64>>(
+    value: At<'_, '_>,
+    least: u64,
+    most: u64,
+    none: &str,
+) -> Result<Option<N>, Wrong> {
+    match value.get_ref().as_str() {
+        Some(word) if word == none => Ok(None),
+        Some(_) => Err(Wrong::at(value, format!("expected a number from {least} to {most}, or \"{none}\""))),
+        None => number(value, least, most).map(Some),
+    }
+}
+
 fn whole(value: At<'_, '_>) -> Option<u64> {
     match value.get_ref() {
         DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
@@ -125,6 +139,24 @@ pub(super) fn time(value: At<'_, '_>) -> Result<Time, Wrong> {
     }
     let text = text(value, "a time with its unit, such as \"30s\" or \"250ms\",")?;
     text.parse().map_err(|error: super::TimeError| Wrong::at(value, error.to_string()))
+}
+
+/// A size; `None` for the word that stands for none.
+pub(super) fn size_or(value: At<'_, '_>, none: &str) -> Result<Option<Size>, Wrong> {
+    if value.get_ref().as_str() == Some(none) {
+        return Ok(None);
+    }
+    size(value).map(Some).map_err(|wrong| Wrong { message: format!("{}, or \"{none}\"", wrong.message), ..wrong })
+}
+
+pub(super) fn size(value: At<'_, '_>) -> Result<Size, Wrong> {
+    let example = whole(value).filter(|number| *number > 0).and_then(Size::new);
+    let example = example.map_or_else(|| "64KiB".to_owned(), |size| size.to_string());
+    if whole(value).is_some() {
+        return Err(expected(format_args!("a size with its unit, such as \"{example}\""), value));
+    }
+    let text = text(value, "a size with its unit, such as \"64KiB\" or \"10MiB\",")?;
+    text.parse().map_err(|error: super::SizeError| Wrong::at(value, error.to_string()))
 }
 
 /// A value with a parser of its own, whose error says what was expected.

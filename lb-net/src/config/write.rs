@@ -4,7 +4,10 @@ use std::fmt::{self, Write as _};
 
 use lb_core::{BackendConfig, GroupConfig, SelectorKind, Start, Status, health::Eject};
 
-use super::{Control, Initial, LogFormat, LogTo, Model, Pool, Probes, Role, Service, Sessions, Time, TokenSource};
+use super::{
+    Control, Http, Initial, LogFormat, LogTo, Model, Pool, Probes, Role, Service, Sessions, Time, TokenSource,
+    write_http,
+};
 use crate::{
     discover::Source,
     probe::{CheckKind, CheckSpec, StatusSet},
@@ -17,11 +20,18 @@ impl Model {
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         // Into memory: it does not fail.
-        let _ = self.write(&mut text);
+        let _ = self.write(&mut text, Inherited::LeftOut);
         text
     }
 
-    fn write(&self, text: &mut String) -> fmt::Result {
+    /// The same, with everything in each service that holds for it.
+    pub(super) fn to_whole_toml(&self) -> String {
+        let mut text = String::new();
+        let _ = self.write(&mut text, Inherited::Written);
+        text
+    }
+
+    fn write(&self, text: &mut String, inherited: Inherited) -> fmt::Result {
         let (log, process) = (self.log(), self.process());
         writeln!(text, "[log]")?;
         writeln!(text, "to = {}", quoted(log_to(log.to)))?;
@@ -34,12 +44,24 @@ impl Model {
         writeln!(text, "resolve_every = {}", time_or(process.resolve_every, "never"))?;
         writeln!(text, "\n[defaults]")?;
         lines(self.defaults()).iter().try_for_each(|line| writeln!(text, "{line}"))?;
+        let mut services = self.services().values();
+        let is_of_use = *self.http_defaults() != Http::default() || services.any(|service| service.http().is_some());
+        if is_of_use || inherited == Inherited::Written {
+            writeln!(text, "\n[defaults.http]")?;
+            write_http::lines(self.http_defaults()).iter().try_for_each(|line| writeln!(text, "{line}"))?;
+        }
         self.pools().iter().try_for_each(|(name, pool)| write_pool(text, &quoted_key(name.as_str()), pool))?;
-        self.services().iter().try_for_each(|(name, service)| {
-            writeln!(text, "\n[services.{}]", quoted_key(name.as_str()))?;
-            write_service(text, service, self.defaults())
-        })
+        self.services()
+            .iter()
+            .try_for_each(|(name, service)| write_service(text, &quoted_key(name.as_str()), service, self, inherited))
     }
+}
+
+/// What becomes of settings that services inherit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Inherited {
+    LeftOut,
+    Written,
 }
 
 fn write_control(text: &mut String, control: &Control) -> fmt::Result {
@@ -81,16 +103,30 @@ fn lines(sessions: &Sessions) -> [String; 9] {
     ]
 }
 
-fn write_service(text: &mut String, service: &Service, defaults: &Sessions) -> fmt::Result {
+fn write_service(text: &mut String, name: &str, service: &Service, model: &Model, inherited: Inherited) -> fmt::Result {
+    writeln!(text, "\n[services.{name}]")?;
     writeln!(text, "role = {}", quoted(if service.role() == Role::Http { "http" } else { "tcp" }))?;
     let places: Vec<String> = service.listen().iter().map(|listen| quoted(&listen.to_string())).collect();
     writeln!(text, "listen = [{}]", places.join(", "))?;
     writeln!(text, "pool = {}", quoted(service.pool().as_str()))?;
-    let (own, usual) = (lines(service.sessions()), lines(defaults));
-    // It has none of its own, whatever is inherited.
-    let is_its_own = |line: &str| service.role() == Role::Tcp || !line.starts_with("idle_timeout");
-    let own = own.iter().zip(&usual).filter(|(own, usual)| own != usual && is_its_own(own));
-    own.into_iter().try_for_each(|(own, _)| writeln!(text, "{own}"))
+    let (own, usual) = (lines(service.sessions()), lines(model.defaults()));
+    // Of role http it has none of its own, whatever is inherited.
+    let is_its_own = |line: &&str| service.http().is_none() || !line.starts_with("idle_timeout");
+    different(&own, &usual, inherited).filter(is_its_own).try_for_each(|line| writeln!(text, "{line}"))?;
+    let Some(http) = service.http() else { return Ok(()) };
+    let (own, usual) = (write_http::lines(http), write_http::lines(model.http_defaults()));
+    let mut own = different(&own, &usual, inherited).peekable();
+    if own.peek().is_some() {
+        writeln!(text, "\n[services.{name}.http]")?;
+    }
+    own.try_for_each(|line| writeln!(text, "{line}"))
+}
+
+/// The lines that are not inherited, or all.
+fn different<'a>(own: &'a [String], usual: &'a [String], inherited: Inherited) -> impl Iterator<Item = &'a str> {
+    let both = own.iter().zip(usual);
+    let own = both.filter(move |(own, usual)| own != usual || inherited == Inherited::Written);
+    own.map(|(own, _)| own.as_str())
 }
 
 fn write_pool(text: &mut String, name: &str, pool: &Pool) -> fmt::Result {
@@ -185,7 +221,7 @@ fn backend_text(backend: &BackendConfig) -> String {
 }
 
 /// What was asked for, or the word for what holds without it.
-fn or(value: Option<&impl ToString>, without: &str) -> String {
+pub(super) fn or(value: Option<&impl ToString>, without: &str) -> String {
     value.map_or_else(|| quoted(without), |value| quoted(&value.to_string()))
 }
 
@@ -193,11 +229,11 @@ fn time(time: Time) -> String {
     quoted(&time.to_string())
 }
 
-fn time_or(time: Option<Time>, without: &str) -> String {
+pub(super) fn time_or(time: Option<Time>, without: &str) -> String {
     or(time.as_ref(), without)
 }
 
-fn duration(duration: std::time::Duration) -> String {
+pub(super) fn duration(duration: std::time::Duration) -> String {
     quoted(&humantime::format_duration(duration).to_string())
 }
 
