@@ -246,6 +246,12 @@ impl<T: Send + Sync + 'static> HttpProxy<T> {
         self
     }
 
+    /// Where it counts.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.inner.common.counters
+    }
+
     /// What is counted.
     #[must_use]
     pub fn stats(&self) -> HttpStats {

@@ -10,8 +10,6 @@ const MOST_ATTEMPTS: u32 = 2;
 /// How far an attempt got before it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reached {
-    /// No connection.
-    Nothing,
     /// A kept connection that the backend had closed, before it took a byte of this request.
     Closed,
     /// The connection died after bytes of the request were written, before a byte of the answer. That holds for a kept
@@ -51,7 +49,7 @@ impl Attempted {
     pub(crate) fn verdict(self) -> Verdict {
         match self.reached {
             _ if !self.is_whole => Verdict::Never,
-            Reached::Nothing | Reached::Closed => Verdict::Free,
+            Reached::Closed => Verdict::Free,
             Reached::Backend if self.begun < MOST_ATTEMPTS && self.is_repeatable() => Verdict::FromBudget,
             Reached::Backend | Reached::Interim | Reached::Answer => Verdict::Never,
         }
@@ -82,7 +80,7 @@ mod tests {
     #[test]
     fn what_no_backend_has_seen_goes_on_whatever_it_is() {
         for method in REPEATABLE.into_iter().chain(OTHERS) {
-            for reached in [Reached::Nothing, Reached::Closed] {
+            for reached in [Reached::Closed] {
                 for begun in [0, 1, 2, 100] {
                     assert_eq!(Attempted { begun, ..of(method, reached) }.verdict(), Free, "{method} {reached:?}");
                 }

@@ -73,6 +73,7 @@ impl Opened {
     /// Has it served.
     pub(super) fn serve(self, service: &Name, proxy: Proxy, workers: &Workers, attendant: &Arc<dyn Attendant>) -> Door {
         let mut roles = Roles::default();
+        await_bytes(&self.handles, &proxy);
         let new = roles.take_over(proxy);
         let door = Door {
             address: self.address,
@@ -110,6 +111,7 @@ impl Door {
         // What was accepted by an earlier rhythm keeps it. That the system refuses is for the start to find out.
         let keepalive = keepalive.unwrap_or_else(Keepalive::of_the_system);
         let _ = self.listeners.iter().try_for_each(|listener| keepalive.set(listener));
+        await_bytes(&self.listeners, &proxy);
         let new = self.roles.take_over(proxy);
         self.begin(new, sockets, workers);
     }
@@ -145,6 +147,13 @@ impl Door {
         self.closing.begin();
         self.close();
     }
+}
+
+/// Clients of HTTP are the first to speak; those of other protocols may wait for a greeting.
+fn await_bytes(listeners: &[TcpListener], proxy: &Proxy) {
+    let awaits = matches!(proxy, Proxy::Http(_));
+    // A system without this gives clients out before they have said anything: slower, and all the same.
+    let _ = listeners.iter().try_for_each(|listener| listener::await_bytes(listener, awaits));
 }
 
 fn resolved(service: &Name, listen: &Listen, host: &str) -> Result<IpAddr, PrepareError> {
