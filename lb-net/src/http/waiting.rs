@@ -79,7 +79,7 @@ struct Line {
     epoch: u64,
     /// Calls for which there was nobody, because all who could use the place had been called already and may take
     /// another one: for those who join now.
-    spare: Vec<BackendId>,
+    spare: Vec<Option<BackendId>>,
     passes_left: u32,
     poked: Option<Instant>,
 }
@@ -118,15 +118,15 @@ impl Needs {
     }
 
     /// Whether a place at this backend may be what it needs.
-    fn may_use(self, backend: BackendId) -> bool {
-        !matches!(self, Self::Backend(needed) if needed != backend)
+    fn may_use(self, backend: Option<BackendId>) -> bool {
+        !matches!(self, Self::Backend(needed) if backend.is_some_and(|backend| backend != needed))
     }
 }
 
 impl Turn {
-    fn call(self) -> Option<BackendId> {
+    fn call(self) -> Option<Option<BackendId>> {
         match self {
-            Self::Called(call) | Self::Tries { call, .. } => call,
+            Self::Called(call) | Self::Tries { call, .. } => Some(call),
             Self::Waits => None,
         }
     }
@@ -198,9 +198,8 @@ impl Waiting {
     #[cold]
     fn call(&self, backend: BackendId) {
         let mut line = self.0.line();
-        line.epoch = line.epoch.wrapping_add(1);
         let first = line.queue.first();
-        let waker = line.call_from(first, backend);
+        let waker = line.call_from(first, Some(backend));
         drop(line);
         waker.into_iter().for_each(Waker::wake);
     }
@@ -277,7 +276,7 @@ impl Waiter {
         self.has_failed(Some(needs));
     }
 
-    /// It has a place at this backend. If it was called for another one, that call goes on to the next; if it was dropped
+    /// It has a place at this backend. If it was not called for that one, the call goes on to the next; were it dropped
     /// instead, it always would.
     pub(crate) fn served(self, by: BackendId) {
         self.shared.leave(self.ticket, Some(by));
@@ -303,7 +302,8 @@ impl Shared {
         let after = line.queue.after(ticket);
         let Some(guest) = line.queue.leave(ticket) else { return };
         line.discount(guest.needs);
-        let unused = guest.turn.call().filter(|call| by != Some(*call));
+        // A try for luck that went well may have had luck twice.
+        let unused = guest.turn.call().filter(|call| by.is_none() || *call != by);
         let waker = unused.and_then(|call| line.call_from(after, call));
         line.tidy();
         self.publish(&line);
@@ -321,19 +321,20 @@ impl Default for Line {
 }
 
 impl Line {
-    /// Calls the first at or after `next` that waits and may use a place there.
-    fn call_from(&mut self, mut next: Option<Ticket>, backend: BackendId) -> Option<Waker> {
+    /// Calls the first at or after `next` that waits and may use a place there, or anywhere.
+    fn call_from(&mut self, mut next: Option<Ticket>, backend: Option<BackendId>) -> Option<Waker> {
+        self.epoch = self.epoch.wrapping_add(1);
         while let Some(ticket) = next {
             next = self.queue.after(ticket);
             let Some(guest) = self.queue.get_mut(ticket).filter(|guest| guest.needs.may_use(backend)) else { continue };
             match &mut guest.turn {
                 Turn::Waits => {
-                    guest.turn = Turn::Called(Some(backend));
+                    guest.turn = Turn::Called(backend);
                     return guest.waker.take();
                 }
                 // It is about to try anyway, and is before the others.
                 Turn::Called(call @ None) => {
-                    *call = Some(backend);
+                    *call = backend;
                     return None;
                 }
                 Turn::Called(_) => {}
@@ -347,7 +348,7 @@ impl Line {
     }
 
     /// Whether anybody who may use a place there is about to try.
-    fn is_called(&self, backend: BackendId) -> bool {
+    fn is_called(&self, backend: Option<BackendId>) -> bool {
         let tickets = std::iter::successors(self.queue.first(), |ticket| self.queue.after(*ticket));
         let mut guests = tickets.filter_map(|ticket| self.queue.get(ticket));
         guests.any(|guest| guest.needs.may_use(backend) && !matches!(guest.turn, Turn::Waits))
@@ -355,7 +356,7 @@ impl Line {
 
     fn spare_for(&mut self, needs: Needs) -> Turn {
         let found = self.spare.iter().position(|backend| needs.may_use(*backend));
-        found.map_or(Turn::Waits, |at| Turn::Called(Some(self.spare.swap_remove(at))))
+        found.map_or(Turn::Waits, |at| Turn::Called(self.spare.swap_remove(at)))
     }
 
     fn call_all(&mut self, wakers: &mut Vec<Waker>) {
@@ -388,7 +389,7 @@ impl Line {
         self.epoch = self.epoch.wrapping_add(1);
         self.passes_left = self.passes_left.checked_sub(1)?;
         let after = self.queue.after(ticket);
-        self.call_from(after, call)
+        self.call_from(after, Some(call))
     }
 
     fn count(&mut self, needs: Needs) {
@@ -626,6 +627,8 @@ mod tests {
                     }
                     let lease = client.queue(None);
                     client.end(lease);
+                    // What a poke does beside waking them, which would hide what this looks for.
+                    client.waiting.0.line().passes_left = MOST_PASSED_ON;
                 }
             })
         };
