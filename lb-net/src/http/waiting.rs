@@ -79,7 +79,7 @@ struct Line {
     epoch: u64,
     /// Calls for which there was nobody, because all who could use the place had been called already and may take
     /// another one: for those who join now.
-    spare: Vec<Option<BackendId>>,
+    spare: Vec<Call>,
     passes_left: u32,
     poked: Option<Instant>,
 }
@@ -90,16 +90,41 @@ struct Guest {
     waker: Option<Waker>,
 }
 
-/// Whether it is one's turn to try. A call has the backend at which a place is free; one without is a try for luck.
+/// Whether it is one's turn to try.
 #[derive(Clone, Copy)]
 enum Turn {
     Waits,
-    Called(Option<BackendId>),
+    Called(Call),
     /// `missed`: a place became free that its try may have been too early for.
     Tries {
-        call: Option<BackendId>,
+        call: Call,
         missed: bool,
     },
+}
+
+/// What one was called for.
+#[derive(Clone, Copy)]
+struct Call {
+    /// Where a place has become free.
+    backend: Option<BackendId>,
+    /// For luck, because there may be places of which nobody knows. Who finds one says so to the next.
+    luck: bool,
+}
+
+const LUCK: Call = Call { backend: None, luck: true };
+
+impl Call {
+    fn at(backend: BackendId) -> Self {
+        Self { backend: Some(backend), luck: false }
+    }
+
+    /// What is left of it for others once its holder has a place at this backend, or is gone without one.
+    fn rest(self, by: Option<BackendId>) -> Option<Self> {
+        if self.luck {
+            return Some(LUCK);
+        }
+        (by.is_none() || self.backend != by).then_some(self)
+    }
 }
 
 impl Needs {
@@ -124,7 +149,7 @@ impl Needs {
 }
 
 impl Turn {
-    fn call(self) -> Option<Option<BackendId>> {
+    fn call(self) -> Option<Call> {
         match self {
             Self::Called(call) | Self::Tries { call, .. } => Some(call),
             Self::Waits => None,
@@ -173,7 +198,7 @@ impl Waiting {
         let mut line = self.0.line();
         line.queue.set_limit(length);
         let ticket = line.queue.join(Guest { needs, turn: Turn::Waits, waker: None }, PRIORITY, until)?;
-        let turn = if arrival.epoch == Some(line.epoch) { line.spare_for(needs) } else { Turn::Called(None) };
+        let turn = if arrival.epoch == Some(line.epoch) { line.spare_for(needs) } else { Turn::Called(LUCK) };
         line.queue.get_mut(ticket).into_iter().for_each(|guest| guest.turn = turn);
         line.count(needs);
         self.0.publish(&line);
@@ -199,7 +224,7 @@ impl Waiting {
     fn call(&self, backend: BackendId) {
         let mut line = self.0.line();
         let first = line.queue.first();
-        let waker = line.call_from(first, Some(backend));
+        let waker = line.call_from(first, Call::at(backend));
         drop(line);
         waker.into_iter().for_each(Waker::wake);
     }
@@ -302,9 +327,8 @@ impl Shared {
         let after = line.queue.after(ticket);
         let Some(guest) = line.queue.leave(ticket) else { return };
         line.discount(guest.needs);
-        // A try for luck that went well may have had luck twice.
-        let unused = guest.turn.call().filter(|call| by.is_none() || *call != by);
-        let waker = unused.and_then(|call| line.call_from(after, call));
+        let rest = guest.turn.call().and_then(|call| call.rest(by));
+        let waker = rest.and_then(|call| line.call_from(after, call));
         line.tidy();
         self.publish(&line);
         drop(line);
@@ -322,40 +346,42 @@ impl Default for Line {
 
 impl Line {
     /// Calls the first at or after `next` that waits and may use a place there, or anywhere.
-    fn call_from(&mut self, mut next: Option<Ticket>, backend: Option<BackendId>) -> Option<Waker> {
+    fn call_from(&mut self, mut next: Option<Ticket>, call: Call) -> Option<Waker> {
         self.epoch = self.epoch.wrapping_add(1);
         while let Some(ticket) = next {
             next = self.queue.after(ticket);
-            let Some(guest) = self.queue.get_mut(ticket).filter(|guest| guest.needs.may_use(backend)) else { continue };
+            let Some(guest) = self.queue.get_mut(ticket).filter(|guest| guest.needs.may_use(call.backend)) else {
+                continue;
+            };
             match &mut guest.turn {
                 Turn::Waits => {
-                    guest.turn = Turn::Called(backend);
+                    guest.turn = Turn::Called(call);
                     return guest.waker.take();
                 }
                 // It is about to try anyway, and is before the others.
-                Turn::Called(call @ None) => {
-                    *call = backend;
+                Turn::Called(own @ Call { backend: None, .. }) => {
+                    own.backend = call.backend;
                     return None;
                 }
                 Turn::Called(_) => {}
                 Turn::Tries { missed, .. } => *missed = true,
             }
         }
-        if self.spare.len() < MOST_SPARE && self.is_called(backend) {
-            self.spare.push(backend);
+        if self.spare.len() < MOST_SPARE && self.is_called(call) {
+            self.spare.push(call);
         }
         None
     }
 
     /// Whether anybody who may use a place there is about to try.
-    fn is_called(&self, backend: Option<BackendId>) -> bool {
+    fn is_called(&self, call: Call) -> bool {
         let tickets = std::iter::successors(self.queue.first(), |ticket| self.queue.after(*ticket));
         let mut guests = tickets.filter_map(|ticket| self.queue.get(ticket));
-        guests.any(|guest| guest.needs.may_use(backend) && !matches!(guest.turn, Turn::Waits))
+        guests.any(|guest| guest.needs.may_use(call.backend) && !matches!(guest.turn, Turn::Waits))
     }
 
     fn spare_for(&mut self, needs: Needs) -> Turn {
-        let found = self.spare.iter().position(|backend| needs.may_use(*backend));
+        let found = self.spare.iter().position(|call| needs.may_use(call.backend));
         found.map_or(Turn::Waits, |at| Turn::Called(self.spare.swap_remove(at)))
     }
 
@@ -366,7 +392,7 @@ impl Line {
             let Some(guest) = self.queue.get_mut(ticket) else { continue };
             match &mut guest.turn {
                 Turn::Waits => {
-                    guest.turn = Turn::Called(None);
+                    guest.turn = Turn::Called(LUCK);
                     wakers.extend(guest.waker.take());
                 }
                 Turn::Called(_) => {}
@@ -378,18 +404,18 @@ impl Line {
     fn fail(&mut self, ticket: Ticket, needs: Option<Needs>) -> Option<Waker> {
         let guest = self.queue.get_mut(ticket)?;
         let Turn::Tries { call, missed } = guest.turn else { return None };
-        guest.turn = if missed { Turn::Called(None) } else { Turn::Waits };
+        guest.turn = if missed { Turn::Called(LUCK) } else { Turn::Waits };
         let before = guest.needs;
         guest.needs = needs.unwrap_or(before);
         if let Some(needs) = needs.filter(|needs| *needs != before) {
             self.discount(before);
             self.count(needs);
         }
-        let call = call?;
+        let backend = call.backend?;
         self.epoch = self.epoch.wrapping_add(1);
         self.passes_left = self.passes_left.checked_sub(1)?;
         let after = self.queue.after(ticket);
-        self.call_from(after, Some(call))
+        self.call_from(after, Call::at(backend))
     }
 
     fn count(&mut self, needs: Needs) {
