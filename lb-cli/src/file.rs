@@ -7,7 +7,10 @@ use std::{
     path::Path,
 };
 
-use lb_net::config::{self, Loaded, LogTo, Model, Problems};
+use lb_net::{
+    config::{self, Loaded, LogTo, Model, Problems, Service},
+    http::AccessTo,
+};
 use rustix::fs::OFlags;
 
 use crate::{
@@ -132,6 +135,18 @@ pub(crate) fn serveable(path: &Path, model: &Model, in_background: bool) -> Resu
     if in_background && model.log().dump {
         let said = unusable("log.dump = true and --daemon: there is no stdout in the background");
         return said.map_err(|failure| failure.with_remedy("leave out one of the two"));
+    }
+    let terminal = |service: &Service| {
+        let to = service.http()?.settings(service.sessions()).access_log?.to;
+        [AccessTo::Stdout, AccessTo::Stderr].contains(&to).then_some(to)
+    };
+    let services = model.services().iter();
+    if let Some((name, to)) =
+        services.filter(|_| in_background).find_map(|(name, service)| Some((name, terminal(service)?)))
+    {
+        let line =
+            format!("access_log.to = \"{to}\" of service '{name}' and --daemon: there is no {to} in the background");
+        return unusable(&line).map_err(|failure| failure.with_remedy("name a file"));
     }
     if in_background && model.log().to == LogTo::Stderr {
         let said = unusable("log.to = \"stderr\" and --daemon: there is no stderr in the background");

@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use lb_core::Config;
 use lb_net::{
     config::{
-        Control, Http, Initial, Listen, Log, LogFormat, Model, Name, Pool, Probes, Process, Service, Sessions, Time,
-        Workers,
+        Control, Initial, Listen, Log, LogFormat, Model, Name, Pool, Probes, Process, Service, Sessions, Time, Workers,
     },
     probe::MonitorSpec,
 };
@@ -40,7 +39,7 @@ pub(crate) fn model(args: &Balance, understood: &Understood<'_>) -> Result<Model
     let name: Name = NAME.parse().map_err(|error| failed(&error))?;
     let sessions = sessions(args, understood.source);
     let service = Service::new(listen(args, understood)?, name.clone(), sessions.clone());
-    let http = Http::default();
+    let http = args.http.settings()?;
     let service = if args.http.http { service.with_http(http.clone()) } else { service };
     Model::default()
         .with_defaults(sessions)
@@ -162,6 +161,9 @@ mod tests {
             "--autodisable-for 10 80 127.0.0.1 127.0.0.2",
             "-t1.5 -T90 --race off --grace 0 --resolve-every 0 80 127.0.0.1",
             "-k 60,10,3 -K 1,2,3 --send-proxy v2 --accept-proxy 10.0.0.0/8,::1 -B 127.0.0.1 80 127.0.0.1",
+            "--http 80 127.0.0.1 127.0.0.2",
+            "--http -f --select round-robin --max-body 1MiB --sticky=x --queue 7 80 127.0.0.1",
+            "--http --key uri --trusted-proxies 10.0.0.0/8 --access-log /var/log/lb/www.log 80 127.0.0.1 %",
             "-dp --log-format json --workers 3 --user root --control-dir /run/other 80 127.0.0.1",
         ] {
             let words: Vec<&str> = line.split(' ').collect();
@@ -200,13 +202,25 @@ mod tests {
 
     /// Options that may be there, each with all that it may say.
     fn option() -> impl Strategy<Value = Vec<&'static str>> {
-        let options: [&[&str]; 26] = [
+        let options: [&[&str]; 38] = [
             &["-a"],
             &["-H"],
             &["-d"],
             &["-p"],
             &["-f"],
             &["-M"],
+            &["--http"],
+            &["--max-body", "none", "1B", "20MiB"],
+            &["--head-timeout", "0.5", "10"],
+            &["--first-byte-timeout", "1", "3600"],
+            &["--request-timeout", "0", "7"],
+            &["--queue", "0", "4294967295"],
+            &["--key", "uri", "cookie a", "query b"],
+            &["--sticky"],
+            &["--sticky=site"],
+            &["--trusted-proxies", "10.0.0.0/8,::1"],
+            &["--request-header", "set X-A: \"b\"", "remove X-B"],
+            &["--access-log", "off", "-", "/var/log/x y", "relative"],
             &["-6"],
             &["-b", "127.0.0.1", "::1", "localhost"],
             &["-B", "127.0.0.1", "127.0.0.2"],
@@ -256,6 +270,23 @@ mod tests {
             if words.contains(&"-6") && (bound || words.contains(&"-b")) {
                 words.extend(["-b", "::1"]);
             }
+            // What is of one role only; the others have options that hold for both.
+            let of_tcp = ["-T", "-p", "--send-proxy"];
+            let of_http = ["--max-body", "--head-timeout", "--first-byte-timeout", "--request-timeout", "--queue", "--key",
+                "--trusted-proxies", "--request-header", "--access-log"];
+            let takes_none = ["-p", "--sticky", "--sticky=site"];
+            let is_http = words.contains(&"--http");
+            let mut kept = Vec::new();
+            let mut rest = words.into_iter();
+            while let Some(word) = rest.next() {
+                let is_of_other = if is_http { of_tcp.contains(&word) } else { of_http.contains(&word) || word.starts_with("--sticky") };
+                match is_of_other {
+                    true if takes_none.contains(&word) => {}
+                    true => drop(rest.next()),
+                    false => kept.push(word),
+                }
+            }
+            let mut words = kept;
             words.push("8080");
             for (backends, hashes) in groups {
                 words.extend(backends);

@@ -43,6 +43,9 @@ fn note_idle_options(args: &Balance, log: &Log) {
     if args.hash_failover && !hashes {
         note("-H changes nothing until a group is set to hash, because none ends in '%'");
     }
+    if args.http.key.is_some() && !hashes {
+        note("--key changes nothing until a group is set to hash, because none ends in '%'");
+    }
     if args.mapped {
         note("-M changes nothing, because lb never keeps its state in shared files");
     }

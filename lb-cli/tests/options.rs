@@ -173,7 +173,7 @@ fn options() -> BTreeSet<String> {
     let help = String::from_utf8(run(&mut command(&["--help"])).stdout).expect("text");
     let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
     let words =
-        lines.flat_map(|line| line.split([' ', ',']).take_while(|word| word.is_empty() || word.starts_with('-')));
+        lines.flat_map(|line| line.split([' ', ',', '[']).take_while(|word| word.is_empty() || word.starts_with('-')));
     let options: BTreeSet<String> = words.filter(|word| !word.is_empty()).map(str::to_owned).collect();
     assert!(options.len() > 30 && options.contains("--autodisable-for") && options.contains("-K"), "{options:?}");
     options
@@ -212,7 +212,7 @@ fn completions_know_every_option() {
 #[test]
 fn help_has_headings_and_a_value_that_is_none_of_a_few_is_named_with_them() {
     let help = String::from_utf8(run(&mut command(&["--help"])).stdout).unwrap();
-    for heading in ["Clients:", "Backends:", "Health of backends:", "Sessions:", "Process:", "Logs:"] {
+    for heading in ["Clients:", "Backends:", "Health of backends:", "Sessions:", "Process:", "Logs:", "HTTP:"] {
         assert!(help.lines().any(|line| line == heading), "{heading} is missing");
     }
     for (args, line) in [

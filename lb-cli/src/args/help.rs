@@ -11,8 +11,9 @@ pub(super) const LOGS: &str = "Logs";
 pub(super) const HTTP: &str = "HTTP";
 
 /// The ways to call it.
-pub(crate) const SYNOPSIS: [&str; 7] = [
+pub(crate) const SYNOPSIS: [&str; 8] = [
     "lb [options] PORT backend... [!|%]",
+    "lb --http [options] PORT backend... [!|%]",
     "lb [-b ADDRESS] -i|-c COMMANDS PORT",
     "lb run [--config FILE] [--daemon]",
     "lb check [FILE]",
@@ -25,9 +26,9 @@ pub(crate) const SYNOPSIS: [&str; 7] = [
 pub(crate) const WORDS: &str = "\
 Backends are host[:port[:max[:weight]]]. Parts may be empty, an IPv6 address
 goes in brackets, a port may be a service's name. Without a port it is PORT;
-max is the number of connections at a time, 0 for any number. A word '!' ends
-a group: the next group is used when no backend of those before it can take a
-connection. A word '%' ends a group in which a client always meets the same
+max is the number of connections (with --http: requests) at a time, 0 for any
+number. A word '!' ends a group: the next group is used when no backend of those
+before it can take a connection. A word '%' ends a group in which a client always meets the same
 backend.";
 
 /// The words of `-m`, joined by colons.
@@ -47,7 +48,7 @@ pub(crate) const CHECKS: [(&str, &str); 12] = [
 ];
 
 /// Command lines and what they do.
-pub(crate) const EXAMPLES: [(&str, &str); 12] = [
+pub(crate) const EXAMPLES: [(&str, &str); 14] = [
     ("lb 80 alpha beta", "in turn: alpha beta alpha beta ..."),
     ("lb 80 alpha::256 ! beta::64 ! spare", "fill alpha, then beta, then spare"),
     ("lb 80 alpha beta gamma %", "each client has its own backend"),
@@ -55,6 +56,8 @@ pub(crate) const EXAMPLES: [(&str, &str); 12] = [
     ("lb --select least-loaded 80 a:::3 b", "a takes three times as much as b"),
     ("lb -m connect:interval=5 80 alpha beta", "check both every 5 seconds"),
     ("lb -m http=/up:expect=UP 80 alpha beta", "ask the applications"),
+    ("lb --http 80 alpha beta", "each HTTP request to the one with least to do"),
+    ("lb --http --key 'cookie id' 80 alpha beta %", "each user has a backend"),
     ("lb -c 'disable 0' 80", "no new connections for the first one"),
     ("lb check lb.toml", "what is wrong with a configuration file"),
     ("lb diff lb.toml", "what a reload of it would change"),

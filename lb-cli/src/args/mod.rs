@@ -217,7 +217,7 @@ impl Balance {
 
     /// Whether it goes to the background. What writes to the terminal does not.
     pub(crate) fn is_daemon(&self) -> bool {
-        !(self.foreground || self.trace || self.dump)
+        !(self.foreground || self.trace || self.dump || self.http.prints())
     }
 }
 

@@ -8,7 +8,7 @@ use clap::{
     value_parser,
 };
 
-use super::{Balance, Check, Command, Demo, Diff, Page, Run, Schema};
+use super::{Balance, Check, Command, Demo, Diff, Page, Run, Schema, http::consistent};
 use crate::failure::{Failure, Status};
 
 /// Reads the command line.
@@ -36,6 +36,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
             format!("'{name}' goes first: lb {name} [options]; see lb {name} --help"),
         ));
     }
+    consistent(&balance)?;
     Ok(Command::Balance(Box::new(balance)))
 }
 
