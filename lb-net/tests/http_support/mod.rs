@@ -1,0 +1,166 @@
+//! An HTTP proxy that runs on a thread of its own, and tables of cases.
+#![allow(clippy::unwrap_used, dead_code, reason = "each test file uses its part of this one")]
+
+use std::{
+    io,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use lb_core::{
+    BackendConfig, BackendStats, Balancer, Config,
+    rand::{SeedableRng, rngs::SmallRng},
+};
+use lb_net::{
+    http::{HttpProxy, Served, Settings},
+    listener,
+};
+use tokio::sync::oneshot;
+
+use crate::wire::{Backend, Client, PATIENCE};
+
+/// An HTTP proxy that runs on a thread of its own, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub(crate) address: SocketAddr,
+    pub(crate) balancer: Arc<Balancer<SocketAddr>>,
+    stop: Option<oneshot::Sender<()>>,
+    abort: Option<oneshot::Sender<()>>,
+    serving: Option<JoinHandle<Option<io::Result<Served>>>>,
+}
+
+impl Front {
+    /// In front of these backends, written as balance writes them.
+    pub(crate) fn new(config: &str) -> Self {
+        Self::with(config, |_| {})
+    }
+
+    /// With other settings than usual.
+    pub(crate) fn with(config: &str, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::of(config.parse().unwrap(), change)
+    }
+
+    pub(crate) fn of(config: Config, change: impl FnOnce(&mut Settings)) -> Self {
+        let address = |backend: &BackendConfig| backend.name.parse().unwrap();
+        let balancer = Balancer::new(config, Instant::now(), &mut SmallRng::seed_from_u64(1), address);
+        let mut settings = Settings::default();
+        change(&mut settings);
+        Self::serving(Arc::new(balancer), settings)
+    }
+
+    fn serving(balancer: Arc<Balancer<SocketAddr>>, settings: Settings) -> Self {
+        let listener = listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().remove(0);
+        let address = listener.local_addr().unwrap();
+        let proxy = HttpProxy::new(Arc::clone(&balancer)).with_settings(settings);
+        let ((stop, stopped), (abort, aborted)) = (oneshot::channel(), oneshot::channel::<()>());
+        let serving = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    served = proxy.serve(listener, async { drop(stopped.await) }) => Some(served),
+                    _ = aborted => None,
+                }
+            })
+        });
+        Self { address, balancer, stop: Some(stop), abort: Some(abort), serving: Some(serving) }
+    }
+
+    /// A client of it.
+    pub(crate) fn client(&self) -> Client {
+        Client::to(self.address)
+    }
+
+    /// What one client is answered who says this and no more.
+    pub(crate) fn ask(&self, request: impl AsRef<[u8]>) -> crate::wire::Message {
+        self.client().ask(request)
+    }
+
+    pub(crate) fn stats(&self) -> Vec<BackendStats> {
+        self.balancer.stats().backends
+    }
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.stats().iter().map(|backend| backend.in_flight).sum()
+    }
+
+    /// Every place has been given back.
+    pub(crate) fn idle(&self) {
+        wait_for("all leases to come back", || self.in_flight() == 0);
+    }
+
+    /// Tells it to end in order.
+    pub(crate) fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.serving.as_ref().unwrap().is_finished()
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn ended(&mut self) -> Served {
+        wait_for("the end of serving", || self.has_ended());
+        self.serving.take().unwrap().join().unwrap().expect("it was aborted").unwrap()
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        let _ = self.abort.take().unwrap().send(());
+        if let Some(serving) = self.serving.take() {
+            let ended = serving.join();
+            assert!(thread::panicking() || ended.is_ok(), "the proxy panicked");
+        }
+    }
+}
+
+/// Waits for something that has no event of its own.
+pub(crate) fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "waited in vain: {what}");
+        thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+/// One backend and a proxy in front of it.
+pub(crate) fn pair(backend: Backend) -> (Backend, Front) {
+    let front = Front::new(&backend.word());
+    (backend, front)
+}
+
+/// The words for several backends in one group.
+pub(crate) fn words(backends: &[&Backend]) -> String {
+    backends.iter().map(|backend| backend.word()).collect::<Vec<_>>().join(" ")
+}
+
+/// Runs all cases, a few at a time, and says which of them failed.
+pub(crate) fn each<C: Sync>(cases: &[(&str, C)], run: impl Fn(&C) + Sync) {
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while let Some((name, case)) = cases.get(next.fetch_add(1, SeqCst)) {
+                    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(case))) {
+                        failed.lock().unwrap().push(format!("{name}: {}", said(&*panic)));
+                    }
+                }
+            });
+        }
+    });
+    let mut failed = failed.into_inner().unwrap();
+    failed.sort();
+    assert!(failed.is_empty(), "{} of {} failed:\n  {}", failed.len(), cases.len(), failed.join("\n  "));
+}
+
+fn said(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("?").to_owned()
+}
