@@ -7,6 +7,7 @@ mod daemon;
 mod file;
 mod http;
 mod load;
+mod quick;
 
 use std::{
     io::{BufRead as _, BufReader, Read, Write as _},
@@ -36,6 +37,8 @@ pub(crate) use self::file::File;
 pub(crate) use self::http::Http;
 #[allow(unused_imports, reason = "no test file uses all of them")]
 pub(crate) use self::load::{Brief, Visits, clients, visit};
+#[allow(unused_imports, reason = "no test file uses all of them")]
+pub(crate) use self::quick::{Asked, Quick, ask_all, askers};
 
 /// Where all listen, each on an address of its own.
 pub(crate) const PORT: u16 = 17_480;

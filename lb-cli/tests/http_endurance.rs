@@ -1,0 +1,155 @@
+//! Long or heavy use of HTTP through the real binary: what it must not keep.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+#[path = "../../lb-net/tests/wire/mod.rs"]
+mod wire;
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    thread,
+};
+
+use support::{PATIENCE, Quick, Running, ask_all, wait_for};
+use wire::{Backend, Client, bulk};
+
+const LARGE: usize = 100 << 20;
+const PIECE: usize = 1 << 20;
+
+/// Its resident memory in KiB, now or at its highest.
+fn memory_kib(lb: &Running, what: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", lb.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+    line.trim().split(' ').next().unwrap().parse().unwrap()
+}
+
+/// `LB_SOAK_REQUESTS` is as long as one likes.
+#[test]
+fn many_requests_leave_descriptors_and_memory_where_they_were() {
+    let requests = std::env::var("LB_SOAK_REQUESTS").ok().and_then(|count| count.parse().ok()).unwrap_or(20_000);
+    let (a, b) = (Quick::start("a"), Quick::start("b"));
+    let (lb, front) = Running::balancing(&["--http", "--workers", "2"], &[&a.word(), &b.word()]);
+    // What is kept for the next requests is there after the first ones.
+    for clients in [8, 16] {
+        ask_all(front, clients, 2_000);
+    }
+    // Clients that have gone are gone; connections to backends may stay or go.
+    wait_for("descriptors to settle", || lb.descriptors() < 90);
+    let (descriptors, before_kib) = (lb.descriptors(), memory_kib(&lb, "VmRSS:"));
+    for _ in 0..10 {
+        ask_all(front, 16, requests / 10);
+    }
+    wait_for("descriptors to be as before", || lb.descriptors() <= descriptors + 34);
+    let after_kib = memory_kib(&lb, "VmRSS:");
+    assert!(after_kib <= before_kib + 2048, "{before_kib} KiB became {after_kib}");
+}
+
+/// A backend that takes all of a body, and answers with as much.
+fn large() -> Backend {
+    Backend::new(|visit| {
+        loop {
+            let head = visit.head()?;
+            if head.method() == "PUT" {
+                visit.skip(LARGE)?;
+                visit.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+                continue;
+            }
+            let chunks = head.target() == "/chunks";
+            let framing =
+                if chunks { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {LARGE}") };
+            visit.say(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n"))?;
+            let piece = bulk(PIECE);
+            for _ in 0..LARGE / PIECE {
+                if chunks {
+                    visit.say(format!("{PIECE:x}\r\n"))?;
+                }
+                visit.say(&piece)?;
+                if chunks {
+                    visit.say("\r\n")?;
+                }
+            }
+            if chunks {
+                visit.say("0\r\n\r\n")?;
+            }
+        }
+    })
+}
+
+/// Reads so many bytes and keeps none.
+fn skip(stream: &mut TcpStream, mut bytes: usize) {
+    let mut room = vec![0; PIECE];
+    while bytes > 0 {
+        let most = room.len().min(bytes);
+        let count = stream.read(&mut room[..most]).unwrap();
+        assert!(count > 0, "it ended {bytes} bytes too soon");
+        bytes -= count;
+    }
+}
+
+fn connect(front: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(front).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Reads up to the empty line.
+fn head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+#[test]
+fn large_bodies_up_and_down_take_no_memory() {
+    let backend = large();
+    let (lb, front) = Running::balancing(&["--http", "--workers", "1"], &[&backend.word()]);
+    let before_kib = memory_kib(&lb, "VmRSS:");
+    let mut stream = connect(front);
+    stream.write_all(format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {LARGE}\r\n\r\n").as_bytes()).unwrap();
+    let piece = bulk(PIECE);
+    for _ in 0..LARGE / PIECE {
+        stream.write_all(&piece).unwrap();
+    }
+    assert!(head(&mut stream).starts_with("HTTP/1.1 200 "));
+    skip(&mut stream, 2);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert!(head(&mut stream).contains(&format!("{LARGE}\r\n")));
+    skip(&mut stream, LARGE);
+    stream.write_all(b"GET /chunks HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert!(head(&mut stream).contains("chunked"));
+    skip(&mut stream, LARGE);
+    let highest_kib = memory_kib(&lb, "VmHWM:");
+    assert!(highest_kib < before_kib + 8 * 1024, "{before_kib} KiB became {highest_kib}");
+}
+
+#[test]
+fn clients_that_do_not_read_take_little_memory_and_disturb_nobody() {
+    const CLIENTS: u64 = 40;
+    let backend = large();
+    let (lb, front) = Running::balancing(&["--http", "--workers", "1"], &[&backend.word()]);
+    let before_kib = memory_kib(&lb, "VmRSS:");
+    let mut stalled: Vec<_> = (0..CLIENTS).map(|_| Client::narrow(front)).collect();
+    for (at, client) in stalled.iter_mut().enumerate() {
+        client.say(["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET /chunks HTTP/1.1\r\nHost: a\r\n\r\n"][at % 2]);
+    }
+    backend.wait("all requests", |seen| seen.requests.len() as u64 == CLIENTS);
+    for client in &mut stalled {
+        assert_eq!(client.head("GET").status(), 200);
+    }
+    // As much as can go into all the buffers has gone there when the backend cannot say more.
+    let mut last = 0;
+    wait_for("memory to settle", || {
+        thread::sleep(std::time::Duration::from_millis(200));
+        let now_kib = memory_kib(&lb, "VmRSS:");
+        std::mem::replace(&mut last, now_kib) == now_kib
+    });
+    assert!(last <= before_kib + CLIENTS * 128, "{before_kib} KiB became {last}");
+    let mut client = Client::to(front);
+    assert_eq!(client.say("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").head("HEAD").status(), 200);
+}
