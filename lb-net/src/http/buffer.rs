@@ -219,7 +219,9 @@ mod tests {
         assert_eq!(BUFFERS.with_borrow(Vec::len), 1, "the usual one, not the larger");
         let mut lead = Lead::pooled();
         lead.bytes_mut().extend_from_slice(b"GET /");
-        assert_eq!((lead.sent(3), lead.rest(), lead.sent(9)), (0, &b" /"[..], 7));
+        assert_eq!(lead.sent(3), 0);
+        assert_eq!(lead.rest(), b" /");
+        assert_eq!(lead.sent(9), 7);
         lead.rewind();
         assert_eq!(lead.rest(), b"GET /");
         drop(lead);
