@@ -96,6 +96,27 @@ impl Tried {
         }
     }
 
+    /// Takes one out again: it was tried, and did well.
+    /// ```
+    /// use lb_core::{BackendId, Tried};
+    /// let mut tried = Tried::default();
+    /// for k in 0..20 { tried.insert(BackendId::new("alpha", k)); }
+    /// for k in 3..20 { tried.remove(BackendId::new("alpha", k)); }
+    /// assert!(tried.contains(BackendId::new("alpha", 2)) && !tried.contains(BackendId::new("alpha", 3)));
+    /// ```
+    pub fn remove(&mut self, id: BackendId) {
+        self.more.retain(|tried| *tried != id);
+        // No gaps: the last ones move up.
+        let mut kept = [None; INLINE];
+        let inline = self.inline.into_iter().flatten().filter(|tried| *tried != id);
+        let mut places = kept.iter_mut();
+        inline.zip(&mut places).for_each(|(tried, place)| *place = Some(tried));
+        let room = kept.iter().filter(|place| place.is_none()).count();
+        let moved: Vec<BackendId> = self.more.drain(..room.min(self.more.len())).collect();
+        self.inline = kept;
+        moved.into_iter().for_each(|id| self.insert(id));
+    }
+
     /// Whether `id` was added.
     #[must_use]
     pub fn contains(&self, id: BackendId) -> bool {

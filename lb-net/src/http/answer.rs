@@ -15,10 +15,10 @@ use super::{
     chunked::ChunkReader,
     client::Gone,
     exchange::{Exchange, Failure},
-    field::FieldRoom,
+    field::{FieldRoom, Known, MOST_FIELDS},
     forward::{Back, write_answer},
     framing::{self, AnswerFraming},
-    head::AnswerHead,
+    head::{AnswerHead, HeadLimits, RequestHead},
     hooks,
     pace::{self, WaitsFor},
     upstream::Upstream,
@@ -120,6 +120,9 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             let Some(head) = parsed.map_err(Failure::BadAnswer)? else { return Ok(None) };
             let asked = framing::Asked { head: self.asked.is_head, upgrade: self.asked.framing.upgrade };
             let framing = framing::of_answer(&head, &asked).map_err(Failure::BadAnswer)?;
+            if framing.switching && !self.has_asked_for(&head) {
+                return Err(Failure::BadAnswer(Reason::BadAnswer));
+            }
             let answer = self.write_answer(&head, &framing, backend);
             let bytes = head.bytes;
             upstream.buffer.consume(bytes);
@@ -189,6 +192,18 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             ends_with_connection,
             is_switching: framing.switching,
         })
+    }
+
+    /// Whether the client has named the protocol that the backend changes to (RFC 9110 section 7.8).
+    #[cold]
+    fn has_asked_for(&self, answer: &AnswerHead<'_, '_>) -> bool {
+        let mut room = FieldRoom::new();
+        let limits = HeadLimits { bytes: usize::MAX, fields: MOST_FIELDS };
+        // A request that asks for another protocol has no body, so that this is its head and nothing else.
+        let Ok(Some(request)) = RequestHead::parse(self.lead.bytes(), &mut room, &limits) else { return false };
+        let asked =
+            |protocol: &[u8]| request.fields.members(Known::Upgrade).any(|other| other.eq_ignore_ascii_case(protocol));
+        answer.fields.members(Known::Upgrade).all(asked)
     }
 
     /// What the client is told of its backend, where it does not know.

@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, time::Instant};
 
-use lb_core::{Lease, Outcome, Tried};
+use lb_core::{BackendId, Lease, Outcome, Tried};
 
 use super::{
     Cells, OwnAnswer, Reason, Record,
@@ -55,7 +55,10 @@ pub(super) struct Exchange<'a, T> {
     pub(super) picked_at: Instant,
     pub(super) upload_wait: Wait,
     pub(super) download_wait: Wait,
+    /// Backends that could not be connected to.
     pub(super) tried: Tried,
+    /// The one that an attempt has failed at after its connect: others come first.
+    pub(super) avoid: Option<BackendId>,
     /// Attempts that a backend may have begun with.
     begun: u32,
     /// What has come of the last attempt.
@@ -138,6 +141,7 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
             upload_wait: Wait::since(began),
             download_wait: Wait::since(began),
             tried: Tried::default(),
+            avoid: None,
             begun: 0,
             last_failure: None,
             story,
@@ -242,7 +246,7 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
         self.story.failed(&lease);
         self.last_failure = Some(failure.reason());
         if outcome != Outcome::Cancelled {
-            self.tried.insert(lease.id());
+            self.avoid = Some(lease.id());
         }
         self.finish(lease, outcome, now());
     }

@@ -93,7 +93,7 @@ impl<'h, 'b> RequestHead<'h, 'b> {
         let Some(((method, target, minor), headers, bytes)) = found else { return unfinished(buffer, limits) };
         let bytes = bytes + skipped;
         if bytes > limits.bytes {
-            return Err(Reason::HeadTooLarge);
+            return Err(too_large(buffer, limits));
         }
         let head = &buffer[skipped..bytes];
         let fields = Fields::new(headers, known, head).ok_or(Reason::BadLineEnd)?;
@@ -200,7 +200,16 @@ fn unfinished<T>(buffer: &[u8], limits: &HeadLimits) -> Result<Option<T>, Reason
     if buffer.len() < limits.bytes {
         return Ok(None);
     }
-    Err(if buffer.contains(&b'\n') { Reason::HeadTooLarge } else { Reason::TargetTooLong })
+    Err(too_large(buffer, limits))
+}
+
+/// What is too much of it.
+#[cold]
+fn too_large(buffer: &[u8], limits: &HeadLimits) -> Reason {
+    let allowed = buffer.get(..limits.bytes).unwrap_or(buffer);
+    let skipped = if buffer.starts_with(b"\r\n") { 2 } else { 0 };
+    let has_line = allowed.get(skipped..).is_some_and(|rest| rest.contains(&b'\n'));
+    if has_line { Reason::HeadTooLarge } else { Reason::TargetTooLong }
 }
 
 /// What the parser does not like.

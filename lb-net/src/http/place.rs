@@ -52,8 +52,16 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
     }
 
     fn pick_pinned(&self) -> Result<Lease<T>, NoPick> {
-        let worker = &self.parts.worker;
-        self.parts.proxy.inner.balancer.pick(&self.request(), &mut *worker.rng())
+        let (inner, worker) = (&self.parts.proxy.inner, &self.parts.worker);
+        if let Some(avoided) = self.avoid {
+            let mut tried = self.tried.clone();
+            tried.insert(avoided);
+            let picked = inner.balancer.pick(&self.request().with_tried(&tried), &mut *worker.rng());
+            if picked.is_ok() {
+                return picked;
+            }
+        }
+        inner.balancer.pick(&self.request(), &mut *worker.rng())
     }
 
     fn request(&self) -> Request<'_> {
@@ -182,7 +190,10 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         let connected_at = now();
         self.story.connect += connected_at.saturating_duration_since(began);
         match connected {
-            Ok((stream, lease)) => Ok((lease, Upstream::fresh(stream, connected_at))),
+            Ok((stream, lease)) => {
+                self.tried.remove(lease.id());
+                Ok((lease, Upstream::fresh(stream, connected_at)))
+            }
             Err(NoConnection::ClientGone) => Err(Failure::ClientGone),
             Err(NoConnection::Shortage) => {
                 self.tell_of(NoConnection::Shortage);
