@@ -4,6 +4,10 @@
 
 mod ejection;
 mod groups;
+mod http_fields;
+mod http_limits;
+mod http_place;
+mod http_times;
 mod place;
 mod pools;
 mod probes;
@@ -19,6 +23,14 @@ use support::{bare_command, run};
 
 /// A key, by its path from the top of the file, and its test.
 type Tested = (&'static str, fn());
+
+/// A key of services that may be inherited, and its test.
+#[macro_export]
+macro_rules! both {
+    ($key:literal, $test:ident) => {
+        &[(concat!("services.NAME.", $key), $test), (concat!("defaults.", $key), $test)]
+    };
+}
 
 /// Keys whose test is in another file beside this directory, and which file that is.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -57,10 +69,9 @@ fn every_key_that_the_schema_knows_has_a_test() {
     keys(&serde_json::from_slice(&said.stdout).unwrap(), "", &mut known);
     // A table of the file alone says nothing.
     known.retain(|key| key.contains('.'));
-    // Until requests are served.
-    known.retain(|key| !["services.NAME.http", "defaults.http"].iter().any(|of_http| key.starts_with(of_http)));
     let here = [groups::TESTED, pools::TESTED, probes::TESTED, ejection::TESTED, sessions::TESTED, process::TESTED];
-    let here = here.into_iter().flatten().map(|(key, _)| (*key).to_owned());
+    let of_http = [http_times::TESTED, http_limits::TESTED, http_fields::TESTED].into_iter().flatten().copied();
+    let here = here.into_iter().chain(of_http).flatten().map(|(key, _)| (*key).to_owned());
     let elsewhere = ELSEWHERE.iter().map(|(key, file)| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(file);
         let name = key.rsplit('.').next().unwrap();
