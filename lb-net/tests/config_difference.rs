@@ -131,7 +131,15 @@ fn services_are_told_as_they_behave() {
 #[test]
 fn how_requests_are_balanced_is_told_by_key_and_a_role_as_one_thing() {
     let pool = "pool = \"web\"";
-    different(pool, "pool = \"web\"\nrole = \"http\"\nhttp.max_body = \"1MiB\"", &["~ service www: role tcp -> http"]);
+    different(
+        pool,
+        "pool = \"web\"\nrole = \"http\"\nhttp.max_body = \"1MiB\"",
+        &[
+            "~ pool web: selector round-robin -> least-loaded",
+            "~ pool web: group 0: selector round-robin -> least-loaded",
+            "~ service www: role tcp -> http",
+        ],
+    );
     let old = model("pools.web = {}\nservices.www = { listen = 80, pool = \"web\", role = \"http\" }");
     let new = model(
         "pools.web = {}\n[services.www]\nlisten = 80\npool = \"web\"\nrole = \"http\"\n[defaults.http]\n\

@@ -88,7 +88,7 @@ fn meant(digits: &str, unit: &str) -> String {
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.bytes();
-        let (unit, factor) = UNITS.into_iter().find(|(_, factor)| bytes % factor == 0).unwrap_or(("B", 1));
+        let (unit, factor) = UNITS.into_iter().find(|(_, factor)| bytes.is_multiple_of(*factor)).unwrap_or(("B", 1));
         write!(f, "{}{unit}", bytes / factor)
     }
 }
