@@ -178,7 +178,9 @@ fn reloads_under_load_lose_no_request() {
     let front = fresh_address();
     let text = |at: usize| {
         let groups = [format!("{} {}", a.word(), b.word()), b.word(), format!("{} {}", b.word(), a.word())];
-        let more = ["", "head_timeout = \"5s\"\n", "keep_alive_timeout = \"20s\"\n"][at % 3];
+        let more =
+            ["", "[services.www.http]\nhead_timeout = \"5s\"\n", "[services.www.http]\nkeep_alive_timeout = \"20s\"\n"]
+                [at % 3];
         format!(
             "[services.www]\nrole = \"http\"\nlisten = \"{front}\"\npool = \"web\"\n{more}[pools.web]\ngroups = \"{}\"\n",
             groups[at % 3]
@@ -204,7 +206,10 @@ fn reloads_under_load_lose_no_request() {
     );
     assert!(asked.served > 500, "only {} were served", asked.served);
     lb.signal(Signal::TERM);
-    assert_eq!(lb.ended().0.code(), Some(0));
+    let (status, lines) = lb.ended();
+    assert_eq!(status.code(), Some(0));
+    let reloaded = |line: &String| line.contains("reloaded: ") && !line.contains("not reloaded");
+    assert!(lines.iter().any(reloaded) && !lines.iter().any(|line| line.contains("not reloaded")), "{lines:#?}");
 }
 
 /// `LB_SLOW_CLIENTS` are as many as one likes.
@@ -214,7 +219,7 @@ fn heads_that_dribble_are_cut_in_time_and_disturb_nobody() {
     let good = Quick::start("good");
     let front = fresh_address();
     let file = File::new(&format!(
-        "[services.www]\nrole = \"http\"\nlisten = \"{front}\"\npool = \"web\"\nhead_timeout = \"2s\"\n\
+        "[services.www]\nrole = \"http\"\nlisten = \"{front}\"\npool = \"web\"\n[services.www.http]\nhead_timeout = \"2s\"\n\
          [pools.web]\ngroups = \"{}\"\n",
         good.word()
     ));

@@ -181,8 +181,8 @@ fn a_poisonous_request_visits_two_backends_at_most() {
 fn a_budget_that_is_spent_repeats_nothing() {
     const CLIENTS: usize = 20;
     for (percent, per_second, most) in [(0, 0, 0), (0, 5, 15), (50, 0, CLIENTS / 2 + 1)] {
-        let backend = Backend::new(|visit| visit.request().map(drop));
-        let front = Front::with(&backend.word(), |settings| {
+        let backends = [(), ()].map(|()| Backend::new(|visit| visit.request().map(drop)));
+        let front = Front::with(&words(&backends.each_ref()), |settings| {
             settings.retry.percent = percent;
             settings.retry.per_second = per_second;
         });
@@ -191,7 +191,7 @@ fn a_budget_that_is_spent_repeats_nothing() {
             is_refused(&front.ask(GET), &[502], &["backend-closed"]);
         }
         assert!(begin.elapsed() < Duration::from_secs(2));
-        let again = backend.requests().len() - CLIENTS;
+        let again = backends.iter().map(|backend| backend.requests().len()).sum::<usize>() - CLIENTS;
         assert!(again <= most, "{again} repeated with {percent} % and {per_second}/s");
         assert!(most == 0 || again > 0, "nothing repeated with {percent} % and {per_second}/s");
     }
@@ -224,10 +224,8 @@ fn a_body_that_has_been_let_go_is_not_repeated() {
 fn a_body_that_is_at_hand_is_repeated_whole() {
     let body = bulk(8_000);
     for by_chunks in [false, true] {
-        let (backend, front) = pair(Backend::new(|visit| {
-            visit.request()?;
-            if visit.number == 0 { Ok(()) } else { visit.say(answer("good")).and_then(|()| visit.listen()) }
-        }));
+        let (dying, good) = (Backend::new(|visit| visit.request().map(drop)), Backend::named("good"));
+        let front = Front::new(&words(&[&dying, &good]));
         let mut request = b"PUT /a HTTP/1.1\r\nHost: a\r\n".to_vec();
         if by_chunks {
             request.extend(b"Transfer-Encoding: chunked\r\n\r\n");
@@ -237,7 +235,7 @@ fn a_body_that_is_at_hand_is_repeated_whole() {
             request.extend(&body);
         }
         let answer = front.ask(&request);
-        let requests = backend.requests();
+        let requests = [dying.requests(), good.requests()].concat();
         assert!(requests.iter().all(|request| request.body == body));
         if answer.status() != 200 {
             is_refused(&answer, &[502], &["backend-closed"]);
