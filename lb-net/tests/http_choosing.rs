@@ -23,7 +23,7 @@ fn abc() -> [Backend; 3] {
 }
 
 fn least_loaded(backends: &[&Backend]) -> Config {
-    let group = GroupConfig::new(backends.iter().map(|backend| BackendConfig::new(&backend.word())));
+    let group = GroupConfig::new(backends.iter().map(|backend| BackendConfig::new(backend.word())));
     let selector = "least-loaded".parse::<SelectorKind>().unwrap();
     Config::default().with_group(group.with_selector(selector)).with_start(Start::First)
 }
@@ -103,7 +103,8 @@ fn requests_with_the_same_key_go_to_the_same_backend() {
 
 #[test]
 fn what_is_no_part_of_the_key_changes_nothing() {
-    let cases: [(&str, fn(usize) -> String); 4] = [
+    type OfValue = fn(usize) -> String;
+    let cases: [(&str, OfValue); 4] = [
         ("header X-User", |value| format!("GET /{value} HTTP/1.1\r\nHost: a\r\nX-User: me\r\nX-A: {value}\r\n\r\n")),
         ("cookie id", |value| {
             format!("GET /{value} HTTP/1.1\r\nHost: a\r\nCookie: xid={value}; id=me; z={value}\r\n\r\n")

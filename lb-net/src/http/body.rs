@@ -223,13 +223,11 @@ impl Body {
     fn offer(&mut self, input: &mut Buffer, data: Range<usize>, stands_for: usize) {
         let behind_data = !data.is_empty();
         let tail = match (self.in_chunks, self.ended) {
-            (false, _) => Tail::Nothing,
             (true, true) => Tail::Last { behind_data },
+            _ if !behind_data => return input.consume(stands_for),
             (true, false) => Tail::ChunkEnd,
+            (false, _) => Tail::Nothing,
         };
-        if !behind_data && !(self.in_chunks && self.ended) {
-            return input.consume(stands_for);
-        }
         let mut size = ([0; 18], 0);
         if self.in_chunks && behind_data {
             size.1 = chunk_head(data.len(), &mut size.0).len();

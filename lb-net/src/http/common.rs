@@ -15,22 +15,36 @@ use super::{Counters, Retry, waiting::Waiting};
 use crate::connect::race::Race;
 
 /// What the clones of one proxy share.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Common {
     pub(super) counters: Counters,
     /// Those for whom all backends are full.
     pub(super) waiting: Waiting,
     /// What connecting learns.
     pub(super) race: Arc<Race>,
-    pub(super) budget: Arc<Mutex<Option<(Retry, Budget)>>>,
+    budget: Arc<Mutex<Option<(Retry, Budget)>>>,
     pub(super) open: Arc<Open>,
+    /// When the first of its requests may have been.
+    since: Instant,
 }
 
 impl Common {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            counters: Counters::default(),
+            waiting: Waiting::default(),
+            race: Arc::default(),
+            budget: Arc::default(),
+            open: Arc::default(),
+            since: now,
+        }
+    }
+
     /// Goes on where another one was; what belongs to the balancer only if that is the same.
     pub(super) fn succeed(&mut self, other: &Self, same_balancer: bool) {
         self.counters = other.counters.clone();
         self.open = Arc::clone(&other.open);
+        self.since = other.since;
         if same_balancer {
             self.waiting = other.waiting.clone();
             self.race = Arc::clone(&other.race);
@@ -44,7 +58,8 @@ impl Common {
         let mut kept = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
         let budget = match &mut *kept {
             Some((of, budget)) if *of == retry => budget,
-            other => &mut other.insert((retry, Budget::new(retry.percent, retry.per_second, now))).1,
+            // Of all the requests until now those of the last seconds count, as if they had come evenly.
+            other => &mut other.insert((retry, Budget::new(retry.percent, retry.per_second, self.since))).1,
         };
         budget.try_spend(now, requests)
     }

@@ -70,6 +70,7 @@ pub use self::{
 };
 use crate::{
     connect::{Addresses, Connect, Dialer},
+    driver::now,
     listener::{self, Listener},
 };
 pub use crate::{
@@ -185,7 +186,7 @@ impl<T: Send + Sync + 'static> HttpProxy<T> {
             hooks: None,
             accept_proxy: None,
             access_log: None,
-            common: Common::default(),
+            common: Common::new(now()),
         };
         Self { inner: Arc::new(inner) }
     }
