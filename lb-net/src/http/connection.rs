@@ -18,15 +18,13 @@ use super::{
     exchange::{self, Next},
     introduced::Introduction,
     pace,
+    servant::{self, Servant},
     worker::{Known, Worker},
 };
 use crate::{
     deadline::{Deadline, TICK},
     driver::now,
 };
-
-/// A connection whose last request is not older has its state in memory: most ask again at once, or not for long.
-const WARM: Duration = Duration::from_secs(1);
 
 /// How long a client that is told to go may take to notice, and what it may say meanwhile.
 const LINGER_TIME: Duration = Duration::from_secs(5);
@@ -38,11 +36,9 @@ pub(super) enum Connection<T> {
     /// Waiting for a request.
     Idle(Box<Parts<T>>),
     /// Serving requests.
-    Busy(Pin<Box<Serving<T>>>),
+    Busy(Servant<T>),
     Ended,
 }
-
-type Serving<T> = dyn Future<Output = Option<Box<Parts<T>>>> + Send;
 
 /// What a connection has for as long as it lives.
 pub(super) struct Parts<T> {
@@ -110,15 +106,24 @@ impl<T: Send + Sync + 'static> Future for Connection<T> {
                         return Poll::Pending;
                     }
                     Poll::Ready(false) => return Poll::Ready(()),
-                    Poll::Ready(true) => Self::Busy(Box::pin(serve(parts))),
+                    Poll::Ready(true) => {
+                        let mut servant = parts.worker.servants.take().unwrap_or_else(|| servant::new(serve));
+                        servant.as_mut().begin(parts);
+                        Self::Busy(servant)
+                    }
                 },
-                Self::Busy(mut serving) => match serving.as_mut().poll(cx) {
+                Self::Busy(mut servant) => match servant.as_mut().poll(cx) {
                     Poll::Pending => {
-                        *self = Self::Busy(serving);
+                        *self = Self::Busy(servant);
                         return Poll::Pending;
                     }
-                    Poll::Ready(None) => return Poll::Ready(()),
-                    Poll::Ready(Some(parts)) => Self::Idle(parts),
+                    Poll::Ready((parts, more)) => {
+                        parts.worker.servants.give_back(servant);
+                        if !more {
+                            return Poll::Ready(());
+                        }
+                        Self::Idle(parts)
+                    }
                 },
                 Self::Ended => return Poll::Ready(()),
             }
@@ -126,47 +131,31 @@ impl<T: Send + Sync + 'static> Future for Connection<T> {
     }
 }
 
-/// Serves the requests that are there and those that follow soon. Without a return the connection is over.
-async fn serve<T: Send + Sync + 'static>(mut parts: Box<Parts<T>>) -> Option<Box<Parts<T>>> {
+/// Serves the requests that are there; whether there may be more of them.
+async fn serve<T: Send + Sync + 'static>(mut parts: Box<Parts<T>>) -> (Box<Parts<T>>, bool) {
     loop {
         match exchange::serve(&mut parts).await {
             Next::Another => {}
-            Next::Close => return None,
+            Next::Close => return (parts, false),
             Next::Cut => {
                 // A socket that cannot be told is one that is gone.
                 let _ = parts.socket.set_reset_on_close();
-                return None;
+                return (parts, false);
             }
             Next::Linger => {
-                let socket = parts.take_socket();
-                parts.deadline.set(now() + LINGER_TIME);
-                socket.close_gently(LINGER_BYTES, &mut parts.deadline).await;
-                return None;
+                Box::pin(parts.linger()).await;
+                return (parts, false);
             }
             Next::Tunnel(tunnel) => {
-                tunnel.run(parts).await;
-                return None;
+                Box::pin(tunnel.run(&mut parts)).await;
+                return (parts, false);
             }
         }
-        let ended = now();
-        parts.idle_until = pace::after(ended, parts.proxy.inner.settings.times.idle);
         if parts.input.is_empty() {
-            let warm_until = ended + WARM;
-            match poll_fn(|cx| parts.poll_warm(cx, warm_until)).await {
-                Warm::Request => {}
-                Warm::Cold => return Some(parts),
-                Warm::Over => return None,
-            }
+            return (parts, true);
         }
         parts.refresh();
     }
-}
-
-/// What a connection is that has been asked something a moment ago.
-enum Warm {
-    Request,
-    Cold,
-    Over,
 }
 
 impl<T: Send + Sync + 'static> Parts<T> {
@@ -185,17 +174,6 @@ impl<T: Send + Sync + 'static> Parts<T> {
             return Poll::Ready(false);
         }
         Poll::Pending
-    }
-
-    /// The same for a connection that has been asked something a moment ago.
-    fn poll_warm(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<Warm> {
-        self.deadline.watch(cx.waker());
-        match self.poll_bytes(cx) {
-            Poll::Ready(true) => Poll::Ready(Warm::Request),
-            Poll::Ready(false) => Poll::Ready(Warm::Over),
-            Poll::Pending if self.is_over(until) || self.worker.is_stopping() => Poll::Ready(Warm::Cold),
-            Poll::Pending => Poll::Pending,
-        }
     }
 
     /// Whether this moment has come; otherwise this task is woken then.
@@ -293,8 +271,15 @@ impl<T: Send + Sync + 'static> Parts<T> {
         std::mem::replace(&mut self.socket, ClientSocket::closed())
     }
 
+    /// Closes the connection when its client has read what it was sent.
+    async fn linger(&mut self) {
+        self.deadline.set(now() + LINGER_TIME);
+        self.take_socket().close_gently(LINGER_BYTES, &mut self.deadline).await;
+    }
+
     /// Whoever wants to know is told how a request ended.
-    pub(super) fn tell(&self, record: &mut Record<'_>, began: Instant, ended: Instant) {
+    pub(super) fn tell(&mut self, record: &mut Record<'_>, began: Instant, ended: Instant) {
+        self.idle_until = pace::after(ended, self.proxy.inner.settings.times.idle);
         self.worker.note(record, began, ended);
         if let Some(hooks) = &self.proxy.inner.hooks {
             hooks.on_end(record);

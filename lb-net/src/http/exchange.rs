@@ -108,9 +108,10 @@ async fn refuse<T: Send + Sync + 'static>(parts: &mut Parts<T>, reason: Reason, 
     let end = End { status, reason: Some(reason), cut: false, request_bytes: 0, answer_bytes };
     parts.worker.count(Cells::began);
     let line = parts.input.filled().split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    let line = line.get(..line.len().min(256)).unwrap_or_default().to_vec();
     let story = Story::new(1);
     let mut record = story.record(None, end, Record::new(parts.client, std::time::SystemTime::UNIX_EPOCH));
-    record.target = line.get(..line.len().min(256)).unwrap_or_default();
+    record.target = &line;
     parts.tell(&mut record, began, now());
     if sent { Next::Linger } else { Next::Close }
 }
@@ -126,7 +127,7 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
                 .with_limit(parts.proxy.inner.settings.limits.body_bytes)
                 .with_trailers(parts.proxy.inner.settings.request_edits.is_empty()),
         };
-        let story = std::mem::replace(&mut asked.story, Story::new(asked.minor));
+        let story = asked.story.take();
         Self {
             parts,
             asked,
@@ -148,7 +149,7 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
         }
     }
 
-    async fn run(mut self) -> Next<T> {
+    async fn run(&mut self) -> Next<T> {
         if let Err(fault) = self.upload.gather(&mut self.parts.input, &mut self.lead, BUFFER_BYTES) {
             return match fault {
                 Fault::Bad(reason) => self.refuse(reason).await,
@@ -291,7 +292,7 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
     }
 
     /// Whoever wants to know is told how it ended.
-    pub(super) fn tell(&self, backend: Option<&str>, end: End, ended: Instant) {
+    pub(super) fn tell(&mut self, backend: Option<&str>, end: End, ended: Instant) {
         let record = Record::new(self.parts.client, std::time::SystemTime::UNIX_EPOCH);
         self.parts.tell(&mut self.story.record(backend, end, record), self.began, ended);
     }

@@ -35,6 +35,7 @@ mod record;
 mod refusal;
 mod relaying;
 mod retry;
+mod servant;
 mod serve;
 mod settings;
 mod splice;

@@ -34,21 +34,22 @@ enum Cut {
 
 impl<T: Send + Sync + 'static> Exchange<'_, T> {
     /// Ends the request: its answer has begun.
-    pub(super) async fn relay(mut self, mut lease: Lease<T>, mut upstream: Upstream, answer: Answer) -> Next<T> {
+    pub(super) async fn relay(&mut self, mut lease: Lease<T>, mut upstream: Upstream, mut answer: Answer) -> Next<T> {
         let answered = now();
         lease.answered(answered);
         self.story.answered(self.began, answered);
         self.download_wait.begin(0, answered);
         if answer.is_switching {
-            return self.tunnel(lease, upstream).await;
+            return Box::pin(self.tunnel(lease, upstream)).await;
         }
-        let Answer { status, mut body, keeps_upstream, keeps_client, ends_with_connection, .. } = answer;
+        let body = &mut answer.body;
         let mut polls = 0_u32;
         let relayed = poll_fn(|cx| {
             polls += 1;
-            self.poll_relay(cx, &mut upstream, &mut body)
+            self.poll_relay(cx, &mut upstream, body)
         });
         let relayed = relayed.await;
+        let Answer { status, body, keeps_upstream, keeps_client, ends_with_connection, .. } = answer;
         // One that is done at once has not taken any time.
         let ended = if polls == 1 { answered } else { now() };
         let is_whole = relayed.is_ok() && self.upload.is_done() && self.lead.rest().is_empty();
@@ -118,7 +119,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
     }
 
     /// From here on it is another protocol: what came behind the head of the answer goes out with it.
-    async fn tunnel(mut self, lease: Lease<T>, mut upstream: Upstream) -> Next<T> {
+    async fn tunnel(&mut self, lease: Lease<T>, mut upstream: Upstream) -> Next<T> {
         self.answer_lead.bytes_mut().extend_from_slice(upstream.buffer.filled());
         upstream.buffer.release();
         if !self.parts.flush(&mut self.answer_lead).await {
@@ -131,7 +132,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             self.finish(lease, Outcome::Cancelled, now());
             return Next::Close;
         }
-        Next::Tunnel(Box::new(Tunnel::new(upstream.stream, lease, self.story, self.began)))
+        Next::Tunnel(Box::new(Tunnel::new(upstream.stream, lease, self.story.take(), self.began)))
     }
 }
 

@@ -54,6 +54,11 @@ impl Story {
         self
     }
 
+    /// All of it, for whoever tells it in our place.
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::new(self.minor))
+    }
+
     /// An attempt came to nothing.
     pub(super) fn failed<T>(&mut self, lease: &Lease<T>) {
         if self.text.is_some() {

@@ -29,7 +29,7 @@ impl<T: Send + Sync + 'static> Tunnel<T> {
     }
 
     /// Relays until both have said all they had to say, or nothing moves for too long.
-    pub(super) async fn run(self, mut parts: Box<Parts<T>>) {
+    pub(super) async fn run(self, parts: &mut Parts<T>) {
         let Self { upstream, lease, story, began } = self;
         let settings = Settings::default().with_idle_timeout(parts.proxy.inner.settings.times.tunnel_idle);
         parts.deadline.clear();

@@ -16,7 +16,10 @@ use tokio::{
     time::{sleep, sleep_until},
 };
 
-use super::{AccessWriter, Cells, HttpProxy, Inner, Record, Settings, pool::Pool, serve::affordable_connections};
+use super::{
+    AccessWriter, Cells, HttpProxy, Inner, Record, Settings, pool::Pool, servant::Servants,
+    serve::affordable_connections,
+};
 use crate::{alarm::Alarms, deadline::Sweep, driver::now};
 
 /// For how long a kept connection may still bring a request after the end has begun: who is in the middle of a
@@ -34,6 +37,9 @@ pub(super) struct Worker<T> {
     pub(super) sweep: Arc<Sweep>,
     pub(super) alarms: Arc<Alarms>,
     pub(super) pool: Pool,
+    pub(super) servants: Servants<T>,
+    /// As many connections as there are descriptors for.
+    affordable: usize,
     /// Where clients have come to.
     pub(super) local: SocketAddr,
     /// Of this worker alone, as all of its locks: taking it is a matter of a few nanoseconds.
@@ -81,6 +87,8 @@ impl<T: Send + Sync + 'static> Worker<T> {
             sweep: Sweep::new(),
             alarms: Arc::default(),
             pool: Pool::new(),
+            servants: Servants::new(),
+            affordable: affordable_connections(),
             local,
             rng: Mutex::new(rng),
             books: Mutex::new(books),
@@ -111,7 +119,7 @@ impl<T: Send + Sync + 'static> Worker<T> {
     /// Waits until there is room for one more connection.
     pub(super) async fn room(&self) {
         let inner = self.known().inner;
-        let most = inner.settings.limits.connections.map_or_else(affordable_connections, |most| most.get() as usize);
+        let most = inner.settings.limits.connections.map_or(self.affordable, |most| most.get() as usize);
         inner.common.open.room(most).await;
     }
 

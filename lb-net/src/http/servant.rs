@@ -1,0 +1,84 @@
+//! Memory for serving: what a request needs while it is served, used again and again, so that connections that wait have
+//! none of it and requests allocate none.
+
+use std::{
+    pin::Pin,
+    sync::{Mutex, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+
+use super::connection::Parts;
+
+/// Servants that a worker keeps for the next requests.
+const KEPT: usize = 256;
+
+/// One who serves a connection's requests, and then another one's.
+pub(super) type Servant<T> = Pin<Box<dyn Serve<T>>>;
+
+/// Serves connections, one after the other.
+pub(super) trait Serve<T>: Send {
+    /// With this one.
+    fn begin(self: Pin<&mut Self>, parts: Box<Parts<T>>);
+
+    /// Ready when its requests are answered: whether it may have more of them.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Box<Parts<T>>, bool)>;
+}
+
+pin_project! {
+    struct Slot<S, F> {
+        serve: S,
+        #[pin]
+        serving: Option<F>,
+    }
+}
+
+/// A new one, who serves in this way.
+pub(super) fn new<T, F>(serve: impl Fn(Box<Parts<T>>) -> F + Send + 'static) -> Servant<T>
+where
+    T: 'static,
+    F: Future<Output = (Box<Parts<T>>, bool)> + Send + 'static,
+{
+    Box::pin(Slot { serve, serving: None })
+}
+
+impl<T, S, F> Serve<T> for Slot<S, F>
+where
+    S: Fn(Box<Parts<T>>) -> F + Send,
+    F: Future<Output = (Box<Parts<T>>, bool)> + Send,
+{
+    fn begin(self: Pin<&mut Self>, parts: Box<Parts<T>>) {
+        let mut slot = self.project();
+        let serving = (slot.serve)(parts);
+        slot.serving.set(Some(serving));
+    }
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Box<Parts<T>>, bool)> {
+        let mut serving = self.project().serving;
+        let Some(running) = serving.as_mut().as_pin_mut() else { return Poll::Pending };
+        let served = ready!(running.poll(cx));
+        serving.set(None);
+        Poll::Ready(served)
+    }
+}
+
+/// Those of one worker that have nothing to do.
+pub(super) struct Servants<T>(Mutex<Vec<Servant<T>>>);
+
+impl<T> Servants<T> {
+    pub(super) fn new() -> Self {
+        Self(Mutex::default())
+    }
+
+    pub(super) fn take(&self) -> Option<Servant<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    pub(super) fn give_back(&self, servant: Servant<T>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT {
+            kept.push(servant);
+        }
+    }
+}
