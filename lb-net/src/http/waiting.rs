@@ -95,10 +95,10 @@ struct Guest {
 enum Turn {
     Waits,
     Called(Call),
-    /// `missed`: a place became free that its try may have been too early for.
+    /// `missed`: a call for which its try may be too early.
     Tries {
         call: Call,
-        missed: bool,
+        missed: Option<Call>,
     },
 }
 
@@ -112,6 +112,8 @@ struct Call {
 }
 
 const LUCK: Call = Call { backend: None, luck: true };
+/// With all others at once: nobody needs to be told.
+const POKED: Call = Call { backend: None, luck: false };
 
 impl Call {
     fn at(backend: BackendId) -> Self {
@@ -149,10 +151,12 @@ impl Needs {
 }
 
 impl Turn {
-    fn call(self) -> Option<Call> {
+    /// What there is for others once its holder has left, as [`Call::rest`], and what it had no time for.
+    fn rest(self, by: Option<BackendId>) -> [Option<Call>; 2] {
         match self {
-            Self::Called(call) | Self::Tries { call, .. } => Some(call),
-            Self::Waits => None,
+            Self::Waits => [None, None],
+            Self::Called(call) => [call.rest(by), None],
+            Self::Tries { call, missed } => [call.rest(by), missed],
         }
     }
 }
@@ -280,7 +284,7 @@ impl Waiter {
             return Poll::Ready(Err(TimedOut));
         };
         if let Turn::Called(call) = guest.turn {
-            guest.turn = Turn::Tries { call, missed: false };
+            guest.turn = Turn::Tries { call, missed: None };
             self.tries = true;
             return Poll::Ready(Ok(()));
         }
@@ -327,12 +331,12 @@ impl Shared {
         let after = line.queue.after(ticket);
         let Some(guest) = line.queue.leave(ticket) else { return };
         line.discount(guest.needs);
-        let rest = guest.turn.call().and_then(|call| call.rest(by));
-        let waker = rest.and_then(|call| line.call_from(after, call));
+        let rest = guest.turn.rest(by);
+        let wakers = rest.map(|call| call.and_then(|call| line.call_from(after, call)));
         line.tidy();
         self.publish(&line);
         drop(line);
-        waker.into_iter().for_each(Waker::wake);
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
@@ -360,11 +364,15 @@ impl Line {
                 }
                 // It is about to try anyway, and is before the others.
                 Turn::Called(own @ Call { backend: None, .. }) => {
-                    own.backend = call.backend;
+                    *own = Call { backend: call.backend, luck: own.luck || call.luck };
                     return None;
                 }
-                Turn::Called(_) => {}
-                Turn::Tries { missed, .. } => *missed = true,
+                // It tries once more if this one fails, and says so to the next if not.
+                Turn::Tries { missed: missed @ None, .. } => {
+                    *missed = Some(call);
+                    return None;
+                }
+                Turn::Called(_) | Turn::Tries { .. } => {}
             }
         }
         if self.spare.len() < MOST_SPARE && self.is_called(call) {
@@ -392,11 +400,11 @@ impl Line {
             let Some(guest) = self.queue.get_mut(ticket) else { continue };
             match &mut guest.turn {
                 Turn::Waits => {
-                    guest.turn = Turn::Called(LUCK);
+                    guest.turn = Turn::Called(POKED);
                     wakers.extend(guest.waker.take());
                 }
                 Turn::Called(_) => {}
-                Turn::Tries { missed, .. } => *missed = true,
+                Turn::Tries { missed, .. } => *missed = missed.or(Some(POKED)),
             }
         }
     }
@@ -404,18 +412,26 @@ impl Line {
     fn fail(&mut self, ticket: Ticket, needs: Option<Needs>) -> Option<Waker> {
         let guest = self.queue.get_mut(ticket)?;
         let Turn::Tries { call, missed } = guest.turn else { return None };
-        guest.turn = if missed { Turn::Called(LUCK) } else { Turn::Waits };
+        // Two calls for luck are as good as one.
+        let again = missed.map(|missed| Call { luck: missed.luck || call.luck, ..missed });
+        guest.turn = again.map_or(Turn::Waits, Turn::Called);
         let before = guest.needs;
-        guest.needs = needs.unwrap_or(before);
-        if let Some(needs) = needs.filter(|needs| *needs != before) {
+        let needs = needs.unwrap_or(before);
+        guest.needs = needs;
+        if needs != before {
             self.discount(before);
             self.count(needs);
         }
-        let backend = call.backend?;
+        // Where one that could go anywhere had no luck, nobody after it has.
+        let luck = call.luck && again.is_none() && needs != Needs::Any;
+        let call = Call { luck, ..call };
+        if call.backend.is_none() && !call.luck {
+            return None;
+        }
         self.epoch = self.epoch.wrapping_add(1);
         self.passes_left = self.passes_left.checked_sub(1)?;
         let after = self.queue.after(ticket);
-        self.call_from(after, Call::at(backend))
+        self.call_from(after, call)
     }
 
     fn count(&mut self, needs: Needs) {
@@ -638,7 +654,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_stranded_among_many_who_are_pinned_or_leave() {
+    fn with_pokes_nobody_is_stranded_among_many_who_are_pinned_or_leave() {
         let client = Client::of("a::2 b::1");
         let run = |seed: u64| {
             let mut client = Client { rng: SmallRng::seed_from_u64(seed), ..client.clone() };
@@ -653,12 +669,14 @@ mod tests {
                     }
                     let lease = client.queue(None);
                     client.end(lease);
-                    // What a poke does beside waking them, which would hide what this looks for.
-                    client.waiting.0.line().passes_left = MOST_PASSED_ON;
                 }
             })
         };
         let threads: Vec<_> = (0..6).map(run).collect();
+        while !threads.iter().all(thread::JoinHandle::is_finished) {
+            client.waiting.poke(Instant::now());
+            thread::park_timeout(2 * POKE);
+        }
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert_eq!(client.waiting.len(), 0);
     }
