@@ -43,6 +43,9 @@ pub(super) struct Answer {
     pub(super) is_switching: bool,
 }
 
+/// So much is read at first where an answer in bulk is expected: a head, and little more.
+const BULK_HEAD: usize = 2048;
+
 impl<T: Send + Sync + 'static> Exchange<'_, T> {
     /// Sends what there is to send, and reads until the head of the final answer is here.
     pub(super) fn poll_answer(
@@ -93,11 +96,15 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
 
     fn poll_more(&mut self, cx: &mut Context<'_>, upstream: &mut Upstream) -> Poll<Result<(), Failure>> {
         let limits = head_limits(&self.parts.proxy.inner);
-        let Upstream { stream, buffer, .. } = upstream;
+        let Upstream { stream, buffer, in_bulk, .. } = upstream;
         if buffer.room().is_empty() && !buffer.grow(limits.bytes + 1) {
             return Poll::Ready(Err(Failure::BadAnswer(Reason::AnswerTooLarge)));
         }
-        match stream.poll_read(cx, buffer.room()) {
+        let is_first = buffer.is_empty();
+        let room = buffer.room();
+        // What is spliced afterwards is better not read.
+        let most = if *in_bulk && is_first { BULK_HEAD } else { room.len() };
+        match stream.poll_read(cx, &mut room[..most]) {
             Poll::Ready(Ok(count @ 1..)) => {
                 buffer.fill(count);
                 self.has_answered = true;

@@ -137,6 +137,11 @@ impl Body {
         self.piece.is_some() || self.splice.is_filled()
     }
 
+    /// Whether the kernel has moved some of it, or would have if it had not come so soon.
+    pub(super) fn was_in_bulk(&self) -> bool {
+        self.moved >= LEAST_BYTES && !self.in_chunks && !matches!(self.source, Source::Chunked(_))
+    }
+
     /// Whether all that has been taken from the source is in the lead.
     pub(super) fn is_in_lead(&self) -> bool {
         !self.gone

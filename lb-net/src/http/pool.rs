@@ -5,12 +5,18 @@ use std::{
     convert::Infallible,
     hash::{BuildHasherDefault, Hasher},
     io,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Wake, Waker},
     time::{Duration, Instant},
 };
 
 use lb_core::BackendId;
-use tokio::{io::Interest, net::TcpStream, sync::Notify, time::sleep_until};
+use tokio::{
+    io::Interest,
+    net::TcpStream,
+    sync::Notify,
+    time::{sleep, timeout_at},
+};
 
 use super::Keep;
 use crate::{
@@ -18,14 +24,24 @@ use crate::{
     sys,
 };
 
-/// How long a connection that its backend has closed may stay unnoticed, and so half open.
+/// Sweeps are so far apart: so long a connection that its backend has closed may stay half open.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The idle backend connections of one worker, each registered with that worker's runtime.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     kept: Mutex<Idle>,
-    first: Notify,
+    news: Arc<News>,
+}
+
+/// Told when there is something to sweep: a connection that no sweep has seen, or one of which the reactor tells.
+#[derive(Debug, Default)]
+struct News(Notify);
+
+impl Wake for News {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -33,8 +49,8 @@ struct Idle {
     /// By age: the last one was used last. A backend's room stays when it is empty, so that nothing is allocated again.
     backends: HashMap<BackendId, Vec<Entry>, BuildHasherDefault<IdHasher>>,
     count: usize,
-    /// Whether someone looks at them from time to time; while that is so, new ones are found.
-    watched: bool,
+    /// Whether there is one that no sweep has seen: the next one is about to come.
+    has_new: bool,
 }
 
 #[derive(Debug)]
@@ -52,6 +68,8 @@ pub(super) struct Kept {
     pub(super) born: Instant,
     /// Requests that it has had.
     pub(super) uses: u32,
+    /// The last answer was in bulk: the next one is likely to be.
+    pub(super) in_bulk: bool,
 }
 
 impl Pool {
@@ -82,40 +100,43 @@ impl Pool {
         }
         let mut idle = self.idle();
         let refused = idle.push(id, Entry { kept, until }, keep.idle);
-        let unwatched = refused.is_none() && !std::mem::replace(&mut idle.watched, true);
+        let is_first = refused.is_none() && !std::mem::replace(&mut idle.has_new, true);
         drop(idle);
-        if unwatched {
-            self.first.notify_one();
+        if is_first {
+            self.news.0.notify_one();
         }
     }
 
     /// Closes those that have expired, that their backends have closed, and all of backends that are not `wanted` any more.
-    /// Returns when it is to be called again: `None` when nothing is left.
+    /// Returns when the next one expires. Of what happens to the others before there will be news.
     pub(super) fn sweep(&self, now: Instant, wanted: impl Fn(BackendId) -> bool) -> Option<Instant> {
+        let waker = Waker::from(Arc::clone(&self.news));
+        let mut cx = Context::from_waker(&waker);
         let mut idle = self.idle();
+        idle.has_new = false;
         // Closed when the lock is free again.
         let mut gone = Vec::new();
-        let mut next = later(now.into(), LOOK).into_std();
+        let mut next = None;
         idle.backends.retain(|id, entries| {
             let wanted = wanted(*id);
-            gone.extend(
-                entries.extract_if(.., |entry| !wanted || entry.until <= now || !is_quiet(&entry.kept.stream, false)),
-            );
-            next = entries.iter().fold(next, |next, entry| next.min(entry.until));
+            let is_over = |entry: &mut Entry| !wanted || entry.until <= now || has_ended(&entry.kept.stream, &mut cx);
+            gone.extend(entries.extract_if(.., is_over));
+            next = entries.iter().map(|entry| entry.until).chain(next).min();
             wanted
         });
         idle.count -= gone.len();
-        idle.watched = idle.count > 0;
-        idle.watched.then_some(next)
+        next
     }
 
     /// Sweeps for as long as it is polled, and sleeps while there is nothing to sweep.
     pub(super) async fn keep_swept(&self, wanted: impl Fn(BackendId) -> bool) -> Infallible {
         loop {
+            self.news.0.notified().await;
             while let Some(next) = self.sweep(now(), &wanted) {
-                sleep_until(next.into()).await;
+                sleep(LOOK).await;
+                // Ready or not, there is a reason to look.
+                let _ = timeout_at(next.into(), self.news.0.notified()).await;
             }
-            self.first.notified().await;
         }
     }
 
@@ -170,6 +191,11 @@ fn is_quiet(stream: &TcpStream, careful: bool) -> bool {
     seen.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
+/// Whether it is of no use any more; as soon as it is, this is told from here on.
+fn has_ended(stream: &TcpStream, cx: &mut Context<'_>) -> bool {
+    !is_quiet(stream, false) || stream.poll_read_ready(cx).is_ready()
+}
+
 /// Ids are hashes, or numbers of an embedder's own: spread out, that is enough.
 #[derive(Debug, Default)]
 struct IdHasher(u64);
@@ -208,7 +234,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (stream, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let far = accepted.unwrap().0.into_std().unwrap();
-        (Kept { stream: stream.unwrap(), born, uses: 1 }, far)
+        (Kept { stream: stream.unwrap(), born, uses: 1, in_bulk: false }, far)
     }
 
     fn port(kept: Option<&Kept>) -> Option<u16> {
@@ -318,7 +344,7 @@ mod tests {
             ends.push(end);
         }
         assert_eq!(pool.sweep(now, |_| true), Some(now + short.idle_time));
-        assert_eq!(pool.sweep(now + short.idle_time, |id| id != self::id(3)), Some(now + short.idle_time + LOOK));
+        assert_eq!(pool.sweep(now + short.idle_time, |id| id != self::id(3)), Some(now + long.idle_time));
         assert_eq!(pool.count(), 2);
         drop(ends.pop());
         while pool.count() == 2 {
@@ -346,6 +372,31 @@ mod tests {
         }
         let passed = now() - begin;
         assert!(passed >= keep.idle_time && passed < keep.idle_time + LOOK, "{passed:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_one_is_noticed_and_otherwise_nobody_wakes_up() {
+        let (pool, long) = (Pool::new(), Keep { idle_time: LOOK * 100_000, ..Keep::default() });
+        let (kept, end) = connection(now()).await;
+        pool.put(id(1), kept, now(), &long);
+        let mut polls = 0;
+        let mut swept = std::pin::pin!(pool.keep_swept(|_| true));
+        let counted = std::future::poll_fn(|cx| {
+            polls += 1;
+            swept.as_mut().poll(cx)
+        });
+        assert!(tokio::time::timeout(LOOK * 10_000, counted).await.is_err());
+        assert!(polls <= 5, "{polls}");
+        drop(end);
+        let gone = async {
+            while pool.count() > 0 {
+                sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            never = swept => match never {},
+            () = gone => {}
+        }
     }
 
     #[tokio::test]

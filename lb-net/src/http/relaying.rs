@@ -54,6 +54,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         let ended = if polls == 1 { answered } else { now() };
         let is_whole = relayed.is_ok() && self.upload.is_done() && self.lead.rest().is_empty();
         lease.add_bytes(self.upload.moved, body.moved);
+        upstream.in_bulk = body.was_in_bulk();
         if is_whole && keeps_upstream && !self.upload_stopped {
             let worker = &self.parts.worker;
             upstream.keep(lease.id(), &worker.pool, ended, &self.parts.proxy.inner.settings.keep);

@@ -17,11 +17,13 @@ pub(super) struct Upstream {
     born: std::time::Instant,
     /// Requests that it has had before this one.
     uses: u32,
+    /// The answer is in bulk; before its head is here, the one before was.
+    pub(super) in_bulk: bool,
 }
 
 impl Upstream {
     pub(super) fn fresh(stream: TcpStream, now: std::time::Instant) -> Self {
-        Self { stream, buffer: Buffer::default(), born: now, uses: 0 }
+        Self { stream, buffer: Buffer::default(), born: now, uses: 0, in_bulk: false }
     }
 
     /// Whether it has served another request before.
@@ -32,13 +34,14 @@ impl Upstream {
     /// Keeps it for the next request, if nothing is left in it of this one.
     pub(super) fn keep(self, id: BackendId, pool: &Pool, now: std::time::Instant, keep: &Keep) {
         if self.buffer.is_empty() {
-            pool.put(id, Kept { stream: self.stream, born: self.born, uses: self.uses.saturating_add(1) }, now, keep);
+            let Self { stream, born, in_bulk, .. } = self;
+            pool.put(id, Kept { stream, born, uses: self.uses.saturating_add(1), in_bulk }, now, keep);
         }
     }
 }
 
 impl From<Kept> for Upstream {
     fn from(kept: Kept) -> Self {
-        Self { stream: kept.stream, buffer: Buffer::default(), born: kept.born, uses: kept.uses }
+        Self { stream: kept.stream, buffer: Buffer::default(), born: kept.born, uses: kept.uses, in_bulk: kept.in_bulk }
     }
 }
