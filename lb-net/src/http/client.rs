@@ -8,15 +8,16 @@ use std::{
     io::{self, IoSlice},
     net,
     os::fd::{AsFd, BorrowedFd},
-    pin::{Pin, pin},
+    pin::pin,
     task::{Context, Poll, Waker, ready},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready},
+    io::{Interest, Ready},
     net::TcpStream,
 };
 
+use super::wire::{poll_receive, poll_send, send};
 use crate::{deadline::Deadline, sys};
 
 /// What is read at a time of what nobody wants.
@@ -86,9 +87,7 @@ impl ClientSocket {
             self.register()?;
         }
         let Socket::Registered(stream) = &mut self.socket else { return Poll::Ready(Err(closed())) };
-        let mut into = ReadBuf::new(buffer);
-        // Tokio's own read learns from a short one that there is no more, and asks the kernel no second time.
-        let polled = Pin::new(&mut *stream).poll_read(cx, &mut into);
+        let polled = poll_receive(cx, stream, buffer);
         if polled.is_pending() && self.eager_read {
             let outcome = sys::receive(&*stream, buffer);
             // From a read that leaves room on the kernel tells of what comes.
@@ -96,7 +95,7 @@ impl ClientSocket {
             return waits(outcome);
         }
         self.eager_read &= polled.is_pending();
-        polled.map_ok(|()| into.filled().len())
+        polled
     }
 
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -117,10 +116,7 @@ impl ClientSocket {
             self.eager_write = false;
         }
         let Socket::Registered(stream) = &mut self.socket else { return Poll::Ready(Err(closed())) };
-        let polled = match slices {
-            [bytes] => Pin::new(&mut *stream).poll_write(cx, bytes),
-            many => Pin::new(&mut *stream).poll_write_vectored(cx, many),
-        };
+        let polled = poll_send(cx, stream, slices);
         if polled.is_ready() || !self.eager_write {
             self.eager_write = false;
             return polled;
@@ -226,13 +222,6 @@ impl ClientSocket {
             Socket::Registered(stream) => Ok(stream.as_fd()),
             Socket::Closed => Err(closed()),
         }
-    }
-}
-
-fn send(stream: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    match slices {
-        [bytes] => sys::send(stream, bytes),
-        many => sys::send_slices(stream, many),
     }
 }
 

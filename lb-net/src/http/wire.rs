@@ -2,16 +2,14 @@
 
 use std::{
     io::{self, IoSlice},
-    pin::Pin,
-    task::{Context, Poll},
+    os::fd::AsFd,
+    task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
-    net::TcpStream,
-};
+use tokio::{io::Interest, net::TcpStream};
 
 use super::client::ClientSocket;
+use crate::sys;
 
 /// One end of an exchange.
 pub(super) trait Wire {
@@ -35,18 +33,51 @@ pub(super) trait Wire {
     }
 }
 
+/// Reads what is there. As tokio's own read it learns from a short one that there is no more, and asks no second time;
+/// that one makes more of each call.
+pub(super) fn poll_receive(cx: &mut Context<'_>, stream: &TcpStream, into: &mut [u8]) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_read_ready(cx))?;
+        let mut read = 0;
+        let outcome = stream.try_io(Interest::READABLE, || {
+            read = sys::receive(stream, into)?;
+            if read > 0 && read < into.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match outcome {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
+            Err(_) if read == 0 => {}
+            _ => return Poll::Ready(Ok(read)),
+        }
+    }
+}
+
+/// Writes what fits of these.
+pub(super) fn poll_send(cx: &mut Context<'_>, stream: &TcpStream, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_write_ready(cx))?;
+        match stream.try_io(Interest::WRITABLE, || send(stream, slices)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            outcome => return Poll::Ready(outcome),
+        }
+    }
+}
+
+/// Writes what fits of these, whatever the reactor knows.
+pub(super) fn send(stream: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    match slices {
+        // Sending has less to do in the kernel than sending slices.
+        [bytes] => sys::send(stream, bytes),
+        several => sys::send_slices(stream, several),
+    }
+}
+
 impl Wire for TcpStream {
     fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(into);
-        Pin::new(self).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
+        poll_receive(cx, self, into)
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match slices {
-            // Sending has less to do in the kernel than sending slices.
-            [one] => Pin::new(self).poll_write(cx, one),
-            several => Pin::new(self).poll_write_vectored(cx, several),
-        }
+        poll_send(cx, self, slices)
     }
 
     fn stream(&mut self) -> io::Result<&TcpStream> {
