@@ -137,7 +137,7 @@ pub(crate) fn serveable(path: &Path, model: &Model, in_background: bool) -> Resu
         return said.map_err(|failure| failure.with_remedy("leave out one of the two"));
     }
     let terminal = |service: &Service| {
-        let to = service.http()?.settings(service.sessions()).access_log?.to;
+        let to = service.http()?.access_log()?.to.clone();
         [AccessTo::Stdout, AccessTo::Stderr].contains(&to).then_some(to)
     };
     let services = model.services().iter();

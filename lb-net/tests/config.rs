@@ -543,7 +543,7 @@ fn http_times() -> impl Strategy<Value = http::Times> {
     })
 }
 
-fn http_texts() -> impl Strategy<Value = http::Settings> {
+fn http_texts() -> impl Strategy<Value = (http::Settings, Option<http::AccessLogSettings>)> {
     let edit = select(vec!["set X-A: b", "add X-A: \"é\\", "remove X-C", "set X-D: "]);
     let key = select(vec!["client", "uri", "header X-User", "cookie s", "query é"]);
     let sticky = proptest::option::of((select(vec!["lb", "a!b"]), 1_u64..9_999_999));
@@ -558,12 +558,12 @@ fn http_texts() -> impl Strategy<Value = http::Settings> {
             settings.key = key.parse().unwrap();
             let sticky =
                 sticky.map(|(name, age)| http::Sticky::new(name).unwrap().with_lifetime(Duration::from_secs(age)));
-            (settings.sticky, settings.access_log) = (sticky, log.map(|text| text.parse().unwrap()));
+            settings.sticky = sticky;
             (settings.forward.x_forwarded, settings.forward.forwarded) = (flag, !flag);
             settings.forward.via = Some(via.to_owned()).filter(|via| via != "off");
             settings.forward.host = Some(host.to_owned()).filter(|host| host != "client");
             settings.forward.trusted = if flag { "10.0.0.0/8,::1".parse().unwrap() } else { settings.forward.trusted };
-            settings
+            (settings, log.map(|text| text.parse().unwrap()))
         },
     )
 }
@@ -572,7 +572,7 @@ fn http() -> impl Strategy<Value = Http> {
     let limits = (1024_u32..=1 << 20, 1_u16..=256, proptest::option::of(1_u64..), any::<u32>());
     let keep = (any::<u32>(), time(), proptest::option::of(time()), any::<u32>());
     let rest = (any::<u32>(), time(), 0_u8..=100, any::<u32>(), any::<bool>());
-    (http_times(), http_texts(), limits, keep, rest).prop_map(|(times, mut settings, limits, keep, rest)| {
+    (http_times(), http_texts(), limits, keep, rest).prop_map(|(times, (mut settings, log), limits, keep, rest)| {
         settings.times = times;
         let most = &mut settings.limits;
         (most.head_bytes, most.fields, most.body_bytes) = (limits.0, limits.1, limits.2);
@@ -582,7 +582,7 @@ fn http() -> impl Strategy<Value = Http> {
         (settings.queue.length, settings.queue.time) = (rest.0, rest.1.get());
         let retry = &mut settings.retry;
         (retry.percent, retry.per_second, retry.idempotency_key) = (rest.2, rest.3, rest.4);
-        Http::new(settings).unwrap()
+        Http::new(settings).unwrap().with_access_log(log).unwrap()
     })
 }
 

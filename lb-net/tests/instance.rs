@@ -196,9 +196,8 @@ fn an_access_log_is_opened_with_its_service_and_again_when_it_was_rotated() {
     let world = World::new();
     let (front, log) = (fresh_address(), world.directory.with_extension("log"));
     let model = |log: &std::path::Path| {
-        let mut settings = lb_net::http::Settings::default();
-        settings.access_log = Some(log.display().to_string().parse().unwrap());
-        let http = config::Http::new(settings).unwrap();
+        let log = log.display().to_string().parse().unwrap();
+        let http = config::Http::default().with_access_log(Some(log)).unwrap();
         let place = front.to_string().parse().unwrap();
         let service = config::Service::new(place, "web".parse().unwrap(), config::Sessions::default()).with_http(http);
         world.model(&[]).with_service("www".parse().unwrap(), service).unwrap()

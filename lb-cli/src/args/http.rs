@@ -158,8 +158,8 @@ impl Http {
         let sticky = self.sticky.as_deref().map(Sticky::new).transpose();
         own.sticky = sticky.map_err(|error| usage(&error).about("--sticky"))?;
         let to = self.access_log.clone().and_then(|log| log.0);
-        own.access_log = to.map(|to| AccessLogSettings::new(self.access_log_format.unwrap_or_default(), to));
-        config::Http::new(own).map_err(|error| usage(&error))
+        let log = to.map(|to| AccessLogSettings::new(self.access_log_format.unwrap_or_default(), to));
+        config::Http::new(own).and_then(|http| http.with_access_log(log)).map_err(|error| usage(&error))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Sessions, Time};
-use crate::http::{self, AccessTo, Keep, Limits, Queueing, Retry, Times};
+use crate::http::{self, AccessLogSettings, AccessTo, Keep, Limits, Queueing, Retry, Times};
 
 /// Bytes that a head may have, at least and at most.
 pub(super) const HEADS: (u64, u64) = (1 << 10, 1 << 20);
@@ -25,7 +25,10 @@ pub(super) const MOST_FIELDS: u64 = 256;
 /// # Ok::<(), lb_net::config::HttpError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Http(http::Settings);
+pub struct Http {
+    own: http::Settings,
+    access_log: Option<AccessLogSettings>,
+}
 
 /// Why settings cannot be written; a key names the one that is wrong.
 /// ```
@@ -65,13 +68,32 @@ impl Http {
         // They are said elsewhere.
         let usual = Times::default();
         (settings.times.connect, settings.times.race, settings.times.grace) = (usual.connect, usual.race, usual.grace);
-        Ok(Self(settings))
+        Ok(Self { own: settings, access_log: None })
+    }
+
+    /// With a line for each request in this log, or in none.
+    ///
+    /// # Errors
+    /// What of it nobody can write.
+    pub fn with_access_log(self, access_log: Option<AccessLogSettings>) -> Result<Self, HttpError> {
+        match &access_log {
+            Some(log) if matches!(&log.to, AccessTo::File(path) if !path.to_str().is_some_and(is_path)) => {
+                Err(HttpError::Text("access_log.to", log.to.to_string()))
+            }
+            _ => Ok(Self { access_log, ..self }),
+        }
+    }
+
+    /// What is written of each request, and where to.
+    #[must_use]
+    pub fn access_log(&self) -> Option<&AccessLogSettings> {
+        self.access_log.as_ref()
     }
 
     /// What an [`HttpProxy`](crate::http::HttpProxy) takes.
     #[must_use]
     pub fn settings(&self, sessions: &Sessions) -> http::Settings {
-        let mut settings = self.0.clone();
+        let mut settings = self.own.clone();
         settings.times.connect = sessions.connect_timeout.get();
         settings.times.race = sessions.race.map(Time::get);
         settings.times.grace = sessions.grace.map(Time::get).unwrap_or_default();
@@ -80,7 +102,7 @@ impl Http {
 
     /// All but what [`Sessions`] say.
     pub(super) fn own(&self) -> &http::Settings {
-        &self.0
+        &self.own
     }
 }
 
@@ -127,15 +149,12 @@ fn texts(settings: &http::Settings) -> Result<(), HttpError> {
         }
     }
     let forward = &settings.forward;
-    match (&forward.via, &forward.host, &settings.sticky, &settings.access_log) {
+    match (&forward.via, &forward.host, &settings.sticky) {
         _ if settings.key.to_string().parse().as_ref() != Ok(&settings.key) => wrong("key", &settings.key),
         (Some(via), ..) if !is_pseudonym(via) => wrong("via", via),
         (_, Some(host), ..) if !is_host(host) => wrong("host", host),
-        (_, _, Some(sticky), _) if sticky.lifetime().subsec_nanos() > 0 => Err(HttpError::Seconds("sticky.lifetime")),
-        (_, _, Some(sticky), _) if Time::new(sticky.lifetime()).is_none() => Err(HttpError::Time("sticky.lifetime")),
-        (.., Some(log)) if matches!(&log.to, AccessTo::File(path) if !path.to_str().is_some_and(is_path)) => {
-            wrong("access_log.to", &log.to)
-        }
+        (_, _, Some(sticky)) if sticky.lifetime().subsec_nanos() > 0 => Err(HttpError::Seconds("sticky.lifetime")),
+        (_, _, Some(sticky)) if Time::new(sticky.lifetime()).is_none() => Err(HttpError::Time("sticky.lifetime")),
         _ => Ok(()),
     }
 }

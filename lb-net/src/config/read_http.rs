@@ -28,8 +28,9 @@ pub(super) fn http(section: &Section<'_, '_>, inherited: &Http) -> Http {
     set(&mut own.answer_edits, section.get("answer_headers", edits));
     set(&mut own.key, section.get("key", |value| value::parsed::<KeySource>(value, KEYS)));
     switched(section, "sticky", keys::STICKY, &mut own.sticky, sticky);
-    switched(section, "access_log", keys::ACCESS_LOG, &mut own.access_log, access_log);
-    consistent(section, own)
+    let mut log = inherited.access_log().cloned();
+    switched(section, "access_log", keys::ACCESS_LOG, &mut log, access_log);
+    consistent(section, own, log)
 }
 
 const KEYS: &str = "client, uri, or a kind and a name, such as \"cookie session\",";
@@ -41,9 +42,9 @@ fn set<T>(place: &mut T, value: Option<T>) {
 }
 
 /// Each value is good by itself: what is left is said of all.
-fn consistent(section: &Section<'_, '_>, own: Settings) -> Http {
+fn consistent(section: &Section<'_, '_>, own: Settings, log: Option<AccessLogSettings>) -> Http {
     let told = |error: super::HttpError| section.wrong(error.to_string());
-    Http::new(own).map_err(told).unwrap_or_default()
+    Http::new(own).and_then(|http| http.with_access_log(log)).map_err(told).unwrap_or_default()
 }
 
 fn each(section: &Section<'_, '_>, name: &str, known: &[Key], read: impl FnOnce(&Section<'_, '_>)) {

@@ -21,9 +21,8 @@ pub(super) fn lines(http: &Http) -> Vec<String> {
         format!("{{ cookie = {}, lifetime = {} }}", quoted(sticky.cookie()), duration(sticky.lifetime()))
     });
     lines.push(format!("sticky = {}", sticky.unwrap_or_else(off)));
-    let log = own
-        .access_log
-        .as_ref()
+    let log = http
+        .access_log()
         .map(|log| format!("{{ to = {}, format = {} }}", quoted(&log.to.to_string()), quoted(log.format.name())));
     lines.push(format!("access_log = {}", log.unwrap_or_else(off)));
     lines

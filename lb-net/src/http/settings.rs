@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::{AccessLogSettings, Edit, Forward, KeySource, Sticky};
+use super::{Edit, Forward, KeySource, Sticky};
 
 /// How HTTP requests are balanced.
 /// ```
@@ -34,8 +34,6 @@ pub struct Settings {
     pub key: KeySource,
     /// A cookie that brings a client back to its backend.
     pub sticky: Option<Sticky>,
-    /// What is written of each request, and where to.
-    pub access_log: Option<AccessLogSettings>,
 }
 
 /// How much a client may send.

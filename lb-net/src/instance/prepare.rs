@@ -23,7 +23,7 @@ use super::{
     service::proxy,
 };
 use crate::{
-    config::{Control, Listen, Model, Name, Pool, Service, Time},
+    config::{Control, Http, Listen, Model, Name, Pool, Service, Time},
     discover::{Discovered, Found, Watcher},
     http::AccessLog,
     listener::BindError,
@@ -326,10 +326,10 @@ fn places(model: &Model) -> impl Iterator<Item = (&Name, &Service, &Listen)> {
 fn logs(instance: &Instance, model: &Model) -> Result<BTreeMap<Name, AccessLog>, PrepareError> {
     let mut logs = BTreeMap::new();
     for (name, service) in model.services() {
-        let settings = service.http().and_then(|http| http.settings(service.sessions()).access_log);
+        let settings = service.http().and_then(Http::access_log);
         if let Some(settings) = settings {
             let failed = |source| PrepareError::AccessLog { service: name.clone(), source };
-            logs.insert(name.clone(), instance.logs.open(&settings).map_err(failed)?);
+            logs.insert(name.clone(), instance.logs.open(settings).map_err(failed)?);
         }
     }
     Ok(logs)

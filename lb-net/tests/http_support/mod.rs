@@ -51,13 +51,24 @@ impl Front {
         let balancer = Balancer::new(config, Instant::now(), &mut SmallRng::seed_from_u64(1), address);
         let mut settings = Settings::default();
         change(&mut settings);
-        Self::serving(Arc::new(balancer), settings)
+        Self::serving(balancer, |proxy| proxy.with_settings(settings))
     }
 
-    fn serving(balancer: Arc<Balancer<SocketAddr>>, settings: Settings) -> Self {
+    /// With another proxy than usual.
+    pub(crate) fn by(config: &str, change: impl FnOnce(HttpProxy<SocketAddr>) -> HttpProxy<SocketAddr>) -> Self {
+        let address = |backend: &BackendConfig| backend.name.parse().unwrap();
+        let config = config.parse().unwrap();
+        Self::serving(Balancer::new(config, Instant::now(), &mut SmallRng::seed_from_u64(1), address), change)
+    }
+
+    fn serving(
+        balancer: Balancer<SocketAddr>,
+        change: impl FnOnce(HttpProxy<SocketAddr>) -> HttpProxy<SocketAddr>,
+    ) -> Self {
+        let balancer = Arc::new(balancer);
         let listener = listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().remove(0);
         let address = listener.local_addr().unwrap();
-        let proxy = HttpProxy::new(Arc::clone(&balancer)).with_settings(settings);
+        let proxy = change(HttpProxy::new(Arc::clone(&balancer)));
         let ((stop, stopped), (abort, aborted)) = (oneshot::channel(), oneshot::channel::<()>());
         let serving = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
