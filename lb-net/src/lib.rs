@@ -1,8 +1,8 @@
 //! Moving bytes where [`lb_core`] decides.
 //!
 //! Start from [`TcpProxy`]: it accepts, asks a [`Balancer`](lb_core::Balancer) for a backend, connects, relays and
-//! reports. Everything is `Send` and runs on whatever tokio runtime you have; the `lb` program runs one
-//! single-threaded runtime for each worker.
+//! reports; `http::HttpProxy` does so for each request. Everything is `Send` and runs on whatever tokio runtime you have;
+//! the `lb` program runs one single-threaded runtime for each worker.
 //!
 //! | feature | adds |
 //! |---|---|
@@ -16,27 +16,24 @@
 //! | `serve` | `serve`: a listener for any tower service over HTTP/1, with limits |
 //! | `config` | `config`: the whole model of configuration as a value, read from TOML and written back |
 //! | `instance` | `instance`: one such model, running, and changed while clients are served |
-//! | `proxy-protocol` | `proxy_protocol`: who the client is, told by one proxy to the next; with `tcp`, both ways |
+//! | `proxy-protocol` | `proxy_protocol`: who the client is, told by one proxy to the next; with `tcp`, both ways, with `http` of clients |
 //!
 //! Without features there are the pieces to build a transport from: [`listener`], [`connect`], [`relay`], [`drive`].
 
 #[cfg(any(feature = "tcp", feature = "http"))]
-#[cfg_attr(not(feature = "tcp"), allow(dead_code, reason = "until the HTTP exchange uses it"))]
 mod alarm;
 #[cfg(feature = "resolve")]
 mod asking;
 #[cfg(feature = "config")]
 pub mod config;
 pub mod connect;
-#[cfg(any(feature = "tcp", feature = "http"))]
-#[cfg_attr(not(feature = "tcp"), allow(dead_code, reason = "until the HTTP exchange uses it"))]
+#[cfg(feature = "tcp")]
 mod counted;
 #[cfg(feature = "http")]
 mod deadline;
 #[cfg(feature = "discover")]
 pub mod discover;
 #[cfg(any(feature = "tcp", feature = "http"))]
-#[cfg_attr(not(feature = "tcp"), allow(dead_code, reason = "until the HTTP exchange uses it"))]
 mod drain;
 mod driver;
 #[cfg(feature = "http")]

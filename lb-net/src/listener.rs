@@ -178,6 +178,12 @@ impl Listener {
         })
     }
 
+    /// As [`await_bytes`]. Those who have connected meanwhile come with their first bytes all the same.
+    #[cfg(feature = "http")]
+    pub(crate) fn await_bytes(&self, awaits: bool) -> io::Result<()> {
+        await_bytes(self.socket.get_ref(), awaits)
+    }
+
     /// The same, but it accepts only while this is true: somebody else has the same socket, and accepts meanwhile.
     #[cfg(feature = "instance")]
     pub(crate) fn while_open(self, latest: tokio::sync::watch::Receiver<bool>) -> Self {

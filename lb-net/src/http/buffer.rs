@@ -11,6 +11,9 @@ const KEPT: usize = 64;
 /// Heads, of which there is one for each request under way.
 const KEPT_HEADS: usize = 1024;
 
+/// What nearly every head has room in, so that it does not matter whose memory it gets.
+const USUAL_HEAD: usize = 1024;
+
 /// A head that has grown larger than this goes back to the allocator.
 const LARGEST_KEPT: usize = 64 * 1024;
 
@@ -136,7 +139,7 @@ impl Lead {
     /// An empty one, with the memory of one before.
     pub(super) fn pooled() -> Self {
         let pooled = HEADS.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
-        Self { bytes: pooled.unwrap_or_default(), sent: 0 }
+        Self { bytes: pooled.unwrap_or_else(|| Vec::with_capacity(USUAL_HEAD)), sent: 0 }
     }
 
     /// To append to.

@@ -56,7 +56,7 @@ pub(super) struct Parts<T> {
     pub(super) deadline: Deadline,
     /// Until when it may be idle; before its first request, until when that must be here.
     idle_until: Instant,
-    /// When its request began.
+    /// When its request began; before the first one, the connection.
     pub(super) began: Instant,
     /// Bytes of a head that were not enough.
     seen: usize,
@@ -169,7 +169,7 @@ impl<T: Send + Sync + 'static> Parts<T> {
             self.refresh();
             return Poll::Ready(alive);
         }
-        let until = self.worker.lingers_until().map_or(self.idle_until, |end| end.min(self.idle_until));
+        let until = self.worker.lingers_until(self.began).map_or(self.idle_until, |end| end.min(self.idle_until));
         if self.is_over(until) {
             return Poll::Ready(false);
         }

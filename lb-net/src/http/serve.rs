@@ -1,12 +1,12 @@
 //! Accepts clients, and looks after what they have in common, until the end.
 
-use std::{io, sync::Arc};
+use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use lb_core::rand::{SeedableRng as _, rngs::SmallRng};
 use tokio::{
     sync::watch,
     task::coop::consume_budget,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{HttpProxy, Inner, Served, connection::Connection, worker::Worker};
@@ -14,6 +14,9 @@ use crate::{drain::Sessions, driver::now, listener::Listener, sys};
 
 /// Descriptors that are left for everything but sessions.
 const RESERVED_DESCRIPTORS: u64 = 64;
+
+/// For how long those who have connected may still begin to speak when the end has begun: they do so at once.
+const SPEECH: Duration = Duration::from_millis(100);
 
 pub(super) async fn serve<T: Send + Sync + 'static>(
     proxies: watch::Receiver<HttpProxy<T>>,
@@ -64,8 +67,20 @@ async fn accept_all<T: Send + Sync + 'static>(
         }
     }
     let (grace, stopped) = (worker.latest_settings().times.grace, Instant::now());
+    worker.stop();
     // Within the grace: without descriptors the queue does not run empty, nor while clients come faster than this.
     let emptied = timeout(grace, async {
+        // Who has connected and not spoken is not in the queue yet.
+        // A system without this has given them out already.
+        let _ = listener.await_bytes(false);
+        let mut spoken = pin!(sleep(SPEECH));
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut spoken => break,
+                accepted = listener.accept() => begin(&mut sessions, accepted?),
+            }
+        }
         while let Some(accepted) = listener.accept_queued().await? {
             begin(&mut sessions, accepted);
             consume_budget().await;
@@ -74,7 +89,6 @@ async fn accept_all<T: Send + Sync + 'static>(
     });
     emptied.await.unwrap_or(Ok(()))?;
     drop(listener);
-    worker.stop();
     Ok(Served { cut: sessions.drain(grace.saturating_sub(stopped.elapsed())).await })
 }
 

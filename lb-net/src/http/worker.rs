@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{alarm::Alarms, deadline::Sweep, driver::now};
 
-/// For how long a kept connection may still bring a request after the end has begun: who is in the middle of a
-/// conversation has its answer announce the end, and nobody runs into a closed door.
+/// For how long a connection may still bring a request after the end has begun: who is in the middle of a conversation, or
+/// has just connected, has its answer announce the end, and nobody runs into a closed door.
 const LINGER: Duration = Duration::from_millis(500);
 
 /// In this rhythm those who wait in line try again by themselves.
@@ -134,12 +134,12 @@ impl<T: Send + Sync + 'static> Worker<T> {
         self.sweep.wake_all();
     }
 
-    /// Until when kept connections may bring a request, once the end has begun.
-    pub(super) fn lingers_until(&self) -> Option<Instant> {
+    /// Until when a connection may bring a request, once the end has begun; this is when its last one began.
+    pub(super) fn lingers_until(&self, began: Instant) -> Option<Instant> {
         if !self.is_stopping() {
             return None;
         }
-        self.latest().stopping_since.map(|since| since + LINGER)
+        self.latest().stopping_since.map(|since| since.max(began) + LINGER)
     }
 
     /// Follows the proxies that are sent, for as long as it is polled.
