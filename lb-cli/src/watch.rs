@@ -65,8 +65,19 @@ impl Observer for Watch {
         if reason == NoConnection::ClientGone {
             return self.trace("client-gone", || format!("{client}: {reason}"));
         }
-        let entry = Entry::new(Level::Warning, "no-backend", format!("{client} is closed: {reason}"));
+        let entry = Entry::new(Level::Warning, "no-backend", format!("{client} is turned away: {reason}"));
         self.log.write(&entry.with("client", client.to_string()).with("reason", reason.to_string()));
+    }
+
+    fn crowded(&self, most: usize) {
+        let line = format!("{most} clients are connected, which is all there may be: others wait, the idle are closed");
+        self.log.write(&Entry::new(Level::Warning, "crowded", line).with("most", most.to_string()));
+    }
+
+    fn no_answer(&self, client: SocketAddr, backend: &str, reason: &str) {
+        let entry = Entry::new(Level::Warning, "no-answer", format!("{backend}: no good answer: {reason}"));
+        let entry = entry.with("backend", backend).with("reason", reason);
+        self.log.write(&entry.with("client", client.to_string()));
     }
 
     fn follows(&self, _: SocketAddr, _: &str) -> bool {

@@ -41,8 +41,14 @@ pub trait Observer: Send + Sync {
     /// A backend has answered, `after` its own connect began, and the session begins.
     fn connected(&self, client: SocketAddr, backend: &str, after: Duration) {}
 
-    /// The client was closed because there is no connection for it.
+    /// The client was turned away because there is no connection for it.
     fn no_backend(&self, client: SocketAddr, reason: NoConnection) {}
+
+    /// As many clients are connected as may be: another one waits until one of them leaves.
+    fn crowded(&self, most: usize) {}
+
+    /// A backend that a request was sent to has given no good answer, for this reason. Another one may have.
+    fn no_answer(&self, client: SocketAddr, backend: &str, reason: &str) {}
 
     /// Whether to tell how this session ends: remembering that costs each one a little time and memory.
     fn follows(&self, client: SocketAddr, backend: &str) -> bool {

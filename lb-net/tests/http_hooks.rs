@@ -188,3 +188,24 @@ fn each_request_ends_once() {
     front.ask("NONSENSE\r\n\r\n");
     wait_for("five ends", || hooks.1.load(SeqCst) == 5);
 }
+
+#[test]
+fn who_asks_is_whom_trusted_proxies_name() {
+    let backend = Backend::saying(answer("theirs"));
+    let diary = Arc::new(Diary::default());
+    let mut settings = lb_net::http::Settings::default();
+    settings.forward.trusted = "127.0.0.0/8".parse().unwrap();
+    let front = Front::by(&backend.word(), |proxy| {
+        proxy.with_settings(settings).with_hooks(Arc::clone(&diary) as Arc<dyn Hooks>)
+    });
+    let mut client = front.client();
+    for named in ["6.6.6.6, 192.0.2.7, 127.0.0.5", "192.0.2.8", "nobody"] {
+        client.ask(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {named}\r\n\r\n"));
+    }
+    let lines = diary.lines.lock().unwrap();
+    let asked: Vec<_> =
+        lines.iter().filter(|line| line.starts_with("GET")).map(|line| line.split(' ').nth(3)).collect();
+    assert_eq!(asked, [Some("192.0.2.7"), Some("192.0.2.8"), Some("127.0.0.1")]);
+    let told: Vec<_> = backend.requests().iter().map(|request| request.field("x-forwarded-for").to_owned()).collect();
+    assert_eq!(told, ["6.6.6.6, 192.0.2.7, 127.0.0.5, 127.0.0.1", "192.0.2.8, 127.0.0.1", "nobody, 127.0.0.1"]);
+}

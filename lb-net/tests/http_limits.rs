@@ -332,15 +332,54 @@ fn a_chunk_that_says_it_is_too_large_is_refused_before_it_comes() {
 
 #[test]
 fn so_many_connections_and_no_more_are_served_at_a_time() {
-    let backend = Backend::named("x");
+    let (one, two) = (Gate::default(), Gate::default());
+    let backend = one_by_one(vec![one.clone(), two.clone()]);
     let front = front(&backend, |settings| settings.limits.connections = std::num::NonZeroU32::new(2));
     let (mut first, mut second, mut third) = (front.client(), front.client(), front.client());
-    assert_eq!((first.ask(GET).text(), second.ask(GET).text()), ("x".into(), "x".into()));
-    third.say(GET);
+    for (client, at) in [(&mut first, 1), (&mut second, 2)] {
+        client.say(get(at));
+        backend.wait("a request", |seen| seen.requests.len() == at);
+    }
+    third.say(get(3));
     assert!(!third.hears_within(Duration::from_millis(200)));
-    assert_eq!(first.ask(GET).text(), "x");
-    drop(second);
-    assert_eq!(third.answer("GET").text(), "x");
+    one.open();
+    assert_eq!(first.answer("GET").text(), "/1");
+    // Nobody who waits for a connection waits for one that waits for a request.
+    first.ends();
+    assert_eq!(third.answer("GET").text(), "/3");
+    two.open();
+    assert_eq!(second.answer("GET").text(), "/2");
+}
+
+#[test]
+fn connections_without_a_request_make_room_for_clients_without_a_connection() {
+    let backend = Backend::named("x");
+    let front = front(&backend, |settings| settings.limits.connections = std::num::NonZeroU32::new(40));
+    let mut idle: Vec<_> = (0..40).map(|_| front.client()).collect();
+    assert!(idle.iter_mut().all(|client| client.ask(GET).text() == "x"));
+    assert_eq!(front.ask(GET).text(), "x");
+    // Some of them, and not all.
+    let is_open = |client: &mut Client| client.can_say(GET) && client.try_answer("GET").is_ok();
+    let left = idle.iter_mut().map(is_open).filter(|is_open| !is_open).count();
+    assert!((1..=4).contains(&left), "{left} had to leave");
+}
+
+/// Its place is for others, also where the backend is one that was kept: the request's bytes were there when the
+/// connection was accepted, so that nothing else would notice.
+#[test]
+fn a_client_that_resets_while_its_backend_thinks_gives_its_place_back() {
+    let (first, never) = (Gate::default(), Gate::default());
+    first.open();
+    let backend = one_by_one(vec![first, never.clone()]);
+    let front = front(&backend, |_| {});
+    assert_eq!(front.ask(get(1)).text(), "/1");
+    let mut client = front.client();
+    client.say(get(2));
+    backend.wait("the second request", |seen| seen.requests.len() == 2);
+    client.reset();
+    front.idle();
+    never.open();
+    assert_eq!(backend.connections(), 1);
 }
 
 /// A backend with room for one, that answers each request when it is told to.

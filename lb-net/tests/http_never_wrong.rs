@@ -7,6 +7,8 @@ mod wire;
 
 use std::thread;
 
+use std::time::Duration;
+
 use http_support::{Front, each, pair};
 use wire::{Backend, Broken, Client, End, Gate, Visit, answer, bulk, show};
 
@@ -321,6 +323,45 @@ fn chunks_that_are_none_cut_the_answer() {
         is_cut(&format!("{CHUNKS}{body}"), GET);
         is_cut(&format!("{CHUNKS}{body}"), &GET.replace("HTTP/1.1", "HTTP/1.0"));
     });
+}
+
+/// As long as the client has seen nothing, an answer that is none is refused: a connection that ends without a word has many
+/// clients send their request again, whatever it does.
+#[test]
+fn chunks_that_are_none_and_come_with_their_head_are_refused() {
+    for request in [GET, &GET.replace("GET", "POST"), &GET.replace("HTTP/1.1", "HTTP/1.0")] {
+        let (backend, front) = pair(Backend::saying(format!("{CHUNKS}5\r\nhelloXX\r\n0\r\n\r\n")));
+        let answer = front.ask(request);
+        assert_eq!((answer.status(), answer.field("lb-reason")), (502, "bad-answer"), "{}", show(&answer.head));
+        assert!(!answer.text().contains("hello"));
+        backend.wait("the connection to be dropped", |seen| seen.open == 0);
+        assert_eq!(backend.requests().len(), 1);
+    }
+}
+
+/// Whoever knows the end by the end of the connection sees each other end as a reset: that of the grace period, and that of
+/// a client who was waited for for too long.
+#[test]
+fn an_old_client_sees_our_own_cuts_as_a_reset_too() {
+    let request = GET.replace("HTTP/1.1", "HTTP/1.0");
+    let endless = || {
+        Backend::new(|visit| {
+            visit.request()?;
+            visit.say(format!("{CHUNKS}5\r\nhello\r\n"))?;
+            visit.listen()
+        })
+    };
+    let backend = endless();
+    let mut front = Front::with(&backend.word(), |settings| settings.times.grace = Duration::from_millis(300));
+    let mut client = front.client();
+    client.say(&request);
+    assert!(client.hears_within(Duration::from_secs(5)));
+    front.stop();
+    assert_eq!(client.rest().0, End::Reset);
+    let front = Front::with(&backend.word(), |settings| settings.times.between_reads = Duration::from_millis(300));
+    let mut client = front.client();
+    client.say(&request);
+    assert_eq!(client.rest().0, End::Reset);
 }
 
 /// What is delimited by the end and ends with a reset has not ended.

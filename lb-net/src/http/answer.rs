@@ -66,13 +66,14 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             // An interim answer. Whether it has arrived nobody needs to know.
             let _ = self.parts.poll_send(cx, &mut self.answer_lead);
         }
+        if let Some(failure) = self.overdue() {
+            return Poll::Ready(Err(failure));
+        }
+        // Behind it, as it may just have had the client's socket registered.
         if self.upload.is_done() && matches!(self.parts.poll_gone(cx), Poll::Ready(Gone::Reset)) {
             return Poll::Ready(Err(Failure::ClientGone));
         }
-        match self.overdue() {
-            Some(reason) => Poll::Ready(Err(reason)),
-            None => Poll::Pending,
-        }
+        Poll::Pending
     }
 
     /// More of the request, as far as it goes.

@@ -1,7 +1,9 @@
 //! What is kept of a request when its head has gone on.
 
+use std::net::SocketAddr;
+
 use super::{
-    Edit, Inner, KeySource, OwnAnswer, Reason,
+    Edit, Inner, KeySource, OwnAnswer, Reason, asker,
     buffer::Lead,
     connection::Parts,
     field::{FieldRoom, Known},
@@ -15,6 +17,8 @@ use super::{
 
 /// What is kept of a request when its head has gone on.
 pub(super) struct Asked {
+    /// Who asks.
+    pub(super) client: SocketAddr,
     pub(super) framing: RequestFraming,
     /// Of the client's version.
     pub(super) minor: u8,
@@ -46,12 +50,17 @@ impl Asked {
         if matches!(framing.body, Body::Length(length) if limit.is_some_and(|limit| length > limit)) {
             return Err(Reason::BodyTooLarge);
         }
+        let trusted = &settings.forward.trusted;
+        let peer_trusted = trusted.contain(parts.peer.ip());
+        let told = if peer_trusted { asker::told(&head.fields, trusted) } else { None };
+        // Which of its ports it was nobody says.
+        let client = told.map_or(parts.introduced, |client| SocketAddr::new(client, 0));
         let mut edits: Vec<Edit> = Vec::new();
-        let answer = hooks::ask(inner.hooks.as_ref(), &head, parts.client, &mut edits);
+        let answer = hooks::ask(inner.hooks.as_ref(), &head, client, &mut edits);
         let hop = Hop {
-            client: parts.client,
+            client: parts.introduced,
             local: parts.worker.local,
-            peer_trusted: settings.forward.trusted.contain(parts.peer.ip()),
+            peer_trusted,
             forward: &settings.forward,
             edits: &settings.request_edits,
             more_edits: &edits,
@@ -62,14 +71,15 @@ impl Asked {
         let is_told = inner.access_log.is_some() || inner.hooks.is_some();
         let answer = answer.or_else(|| framing.is_for_us().then(OwnAnswer::options));
         Ok(Some(Self {
+            client,
             framing,
             minor: head.minor,
             is_head: head.is_head(),
             is_idempotent: retry::is_idempotent(head.method),
             has_key: settings.retry.idempotency_key && head.fields.has(Known::IdempotencyKey),
             key: match settings.key {
-                KeySource::Client => parts.client_key,
-                _ => settings.key.key(head.target.as_bytes(), fields(), parts.client.ip()),
+                KeySource::Client if client == parts.client => parts.client_key,
+                _ => settings.key.key(head.target.as_bytes(), fields(), client.ip()),
             },
             pin: settings.sticky.as_ref().and_then(|sticky| {
                 let cookies = head.fields.all(Known::Cookie);

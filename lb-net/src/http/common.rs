@@ -69,41 +69,57 @@ impl Common {
 #[derive(Debug, Default)]
 pub(super) struct Open {
     count: AtomicUsize,
-    waiting: AtomicUsize,
+    /// How many of those that have no request are to leave, because others wait for room.
+    leaving: AtomicUsize,
     left: Notify,
+    crowded: Notify,
 }
 
 impl Open {
-    /// Waits until there are fewer than `most`.
-    pub(super) async fn room(&self, most: usize) {
-        while self.count.load(Relaxed) >= most {
-            let left = self.left.notified();
-            tokio::pin!(left);
-            left.as_mut().enable();
-            self.waiting.fetch_add(1, Relaxed);
-            let waits = Waits(self);
-            if self.count.load(Relaxed) >= most {
-                left.await;
-            }
-            drop(waits);
-        }
+    /// One more, for as long as it is held, if there are fewer than `most`.
+    pub(super) fn try_enter(self: &Arc<Self>, most: usize) -> Option<Place> {
+        let entered = self.count.fetch_update(Relaxed, Relaxed, |count| (count < most).then_some(count + 1));
+        entered.is_ok().then(|| Place(Arc::clone(self)))
     }
 
-    /// One more, for as long as it is held.
+    /// One more, however many there are.
     pub(super) fn enter(self: &Arc<Self>) -> Place {
         self.count.fetch_add(1, Relaxed);
         Place(Arc::clone(self))
     }
-}
 
-/// One who waits for room, until dropped.
-struct Waits<'a>(&'a Open);
+    /// Waits until there are fewer than `most`, for which some that have no request are closed.
+    pub(super) async fn room(self: &Arc<Self>, most: usize) -> Place {
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            left.as_mut().enable();
+            if let Some(place) = self.try_enter(most) {
+                self.leaving.store(0, Relaxed);
+                // There may be more, for others who wait.
+                self.left.notify_one();
+                return place;
+            }
+            self.leaving.store(most.div_ceil(LEAVE_AT_ONCE), Relaxed);
+            self.crowded.notify_waiters();
+            left.await;
+        }
+    }
 
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
+    /// Ready when somebody waits for room.
+    pub(super) async fn crowded(&self) {
+        self.crowded.notified().await;
+    }
+
+    /// Whether a connection without a request is to make room.
+    pub(super) fn is_one_to_leave(&self) -> bool {
+        self.leaving.load(Relaxed) > 0
+            && self.leaving.fetch_update(Relaxed, Relaxed, |count| count.checked_sub(1)).is_ok()
     }
 }
+
+/// Of so many connections one is closed when there is no room for another: a few at a time, as each may be missed.
+const LEAVE_AT_ONCE: usize = 32;
 
 /// One client connection, while it is open.
 #[derive(Debug)]
@@ -112,8 +128,6 @@ pub(super) struct Place(Arc<Open>);
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.count.fetch_sub(1, Relaxed);
-        if self.0.waiting.load(Relaxed) > 0 {
-            self.0.left.notify_waiters();
-        }
+        self.0.left.notify_one();
     }
 }

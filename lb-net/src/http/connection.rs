@@ -47,7 +47,9 @@ pub(super) struct Parts<T> {
     pub(super) socket: ClientSocket,
     /// Who is connected.
     pub(super) peer: SocketAddr,
-    /// Who asks: the peer, or whom a proxy in front of us has introduced.
+    /// The peer, or whom it has introduced (PROXY protocol).
+    pub(super) introduced: SocketAddr,
+    /// Who asks: that one, or whom trusted proxies name.
     pub(super) client: SocketAddr,
     /// Its key.
     pub(super) client_key: u64,
@@ -61,15 +63,17 @@ pub(super) struct Parts<T> {
     /// Bytes of a head that were not enough.
     seen: usize,
     pub(super) requests: u32,
+    /// An answer is under way whose end the client knows by the end of the connection: any other end is to look different.
+    pub(super) resets_when_dropped: bool,
     /// A proxy in front of us has still to say who asks.
     awaits_introduction: bool,
     _place: Place,
 }
 
 impl<T: Send + Sync + 'static> Connection<T> {
-    pub(super) fn new(worker: &Arc<Worker<T>>, socket: std::net::TcpStream, peer: SocketAddr) -> Self {
+    pub(super) fn new(worker: &Arc<Worker<T>>, socket: std::net::TcpStream, peer: SocketAddr, place: Place) -> Self {
         let proxy = worker.known();
-        let (began, place) = (now(), proxy.inner.common.open.enter());
+        let began = now();
         worker.count(Cells::accepted);
         if let Some(observer) = &proxy.inner.observer {
             observer.accepted(peer);
@@ -80,6 +84,7 @@ impl<T: Send + Sync + 'static> Connection<T> {
             proxy,
             socket: ClientSocket::new(socket),
             peer,
+            introduced: peer,
             client: peer,
             client_key: lb_core::key::of_address(peer.ip()),
             input: Buffer::default(),
@@ -88,6 +93,7 @@ impl<T: Send + Sync + 'static> Connection<T> {
             began,
             seen: 0,
             requests: 0,
+            resets_when_dropped: false,
             awaits_introduction: true,
             _place: place,
         }))
@@ -137,11 +143,6 @@ async fn serve<T: Send + Sync + 'static>(mut parts: Box<Parts<T>>) -> (Box<Parts
         match exchange::serve(&mut parts).await {
             Next::Another => {}
             Next::Close => return (parts, false),
-            Next::Cut => {
-                // A socket that cannot be told is one that is gone.
-                let _ = parts.socket.set_reset_on_close();
-                return (parts, false);
-            }
             Next::Linger => {
                 Box::pin(parts.linger()).await;
                 return (parts, false);
@@ -168,6 +169,10 @@ impl<T: Send + Sync + 'static> Parts<T> {
         if let Poll::Ready(alive) = self.poll_bytes(cx) {
             self.refresh();
             return Poll::Ready(alive);
+        }
+        // Clients without a connection come before those without a request.
+        if self.requests > 0 && self.proxy.inner.common.open.is_one_to_leave() {
+            return Poll::Ready(false);
         }
         let until = self.worker.lingers_until(self.began).map_or(self.idle_until, |end| end.min(self.idle_until));
         if self.is_over(until) {
@@ -219,6 +224,7 @@ impl<T: Send + Sync + 'static> Parts<T> {
             if !self.awaits_introduction && limits.worth_parsing(self.input.filled(), self.seen) {
                 if let Some(asked) = Asked::read(self, lead)? {
                     self.seen = 0;
+                    self.asks(asked.client);
                     return Poll::Ready(Ok(Some(asked)));
                 }
                 self.seen = self.input.len();
@@ -259,6 +265,14 @@ impl<T: Send + Sync + 'static> Parts<T> {
             }
         }
         Poll::Ready(true)
+    }
+
+    /// This is who asks from here on.
+    pub(super) fn asks(&mut self, client: SocketAddr) {
+        if self.client != client {
+            self.client_key = lb_core::key::of_address(client.ip());
+            self.client = client;
+        }
     }
 
     /// How the client has left, if it has.
@@ -302,6 +316,10 @@ impl<T: Send + Sync + 'static> Parts<T> {
 
 impl<T> Drop for Parts<T> {
     fn drop(&mut self) {
+        if self.resets_when_dropped {
+            // A socket that cannot be told is one that is gone.
+            let _ = self.socket.set_reset_on_close();
+        }
         self.worker.count(Cells::closed);
     }
 }

@@ -28,8 +28,6 @@ pub(super) enum Next<T> {
     Close,
     /// It is closed when its client has read what it was sent: it may still be sending.
     Linger,
-    /// It is cut: its client is to see that something is missing.
-    Cut,
     /// It speaks another protocol with its backend from now on.
     Tunnel(Box<Tunnel<T>>),
 }
@@ -102,9 +100,11 @@ pub(super) async fn serve<T: Send + Sync + 'static>(parts: &mut Parts<T>) -> Nex
 #[cold]
 async fn refuse<T: Send + Sync + 'static>(parts: &mut Parts<T>, reason: Reason, began: Instant) -> Next<T> {
     let (mut lead, answer) = (Lead::pooled(), OwnAnswer::of(reason));
-    answer.write(&mut lead, false, 1, false);
+    parts.asks(parts.introduced);
+    let is_head = parts.input.filled().starts_with(b"HEAD ");
+    answer.write(&mut lead, is_head, 1, false);
     let sent = parts.flush(&mut lead).await;
-    let (status, answer_bytes) = (if sent { reason.status() } else { 0 }, answer.body_bytes(false) as u64);
+    let (status, answer_bytes) = (if sent { reason.status() } else { 0 }, answer.body_bytes(is_head) as u64);
     let end = End { status, reason: Some(reason), cut: false, request_bytes: 0, answer_bytes };
     parts.worker.count(Cells::began);
     let line = parts.input.filled().split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
@@ -236,7 +236,7 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
     }
 
     /// Ends an attempt that has come to nothing.
-    fn give_up(&mut self, lease: Lease<T>, failure: Failure) {
+    pub(super) fn give_up(&mut self, lease: Lease<T>, failure: Failure) {
         let outcome = match failure {
             Failure::ClientGone | Failure::Refused(_) | Failure::NoPlace(_) => Outcome::Cancelled,
             // What nobody has seen says nothing about the backend: it has closed a connection that was idle.
@@ -248,8 +248,16 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
         self.last_failure = Some(failure.reason());
         if outcome != Outcome::Cancelled {
             self.avoid = Some(lease.id());
+            self.tell_no_answer(&lease, failure.reason());
         }
         self.finish(lease, outcome, now());
+    }
+
+    #[cold]
+    pub(super) fn tell_no_answer(&self, lease: &Lease<T>, reason: Reason) {
+        if let Some(observer) = &self.parts.proxy.inner.observer {
+            observer.no_answer(self.parts.client, lease.name(), reason.name());
+        }
     }
 
     /// Gives the place back; somebody may wait for it.
@@ -260,7 +268,7 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
     }
 
     /// Answers by ourselves, with the reason.
-    async fn refuse(&mut self, reason: Reason) -> Next<T> {
+    pub(super) async fn refuse(&mut self, reason: Reason) -> Next<T> {
         self.answer(&OwnAnswer::of(reason)).await
     }
 

@@ -15,6 +15,7 @@ pub(crate) enum Known {
     Connection,
     ContentLength,
     Cookie,
+    Date,
     Expect,
     Forwarded,
     Host,
@@ -49,6 +50,7 @@ impl Known {
         let (known, spelling) = match (bytes.len(), first) {
             (2, b't') => (Self::Te, "te"),
             (3, b'v') => (Self::Via, "via"),
+            (4, b'd') => (Self::Date, "date"),
             (4, b'h') => (Self::Host, "host"),
             (5, b'p') => (Self::Proxy, "proxy"),
             (6, b'c') => (Self::Cookie, "cookie"),

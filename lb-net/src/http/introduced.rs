@@ -44,7 +44,7 @@ impl<T: Send + Sync + 'static> Parts<T> {
         if let Some(observer) = &self.proxy.inner.observer {
             observer.introduced(self.peer, client);
         }
-        self.client = client;
-        self.client_key = lb_core::key::of_address(client.ip());
+        self.introduced = client;
+        self.asks(client);
     }
 }

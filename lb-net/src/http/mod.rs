@@ -7,6 +7,7 @@
 mod access;
 mod answer;
 mod asked;
+mod asker;
 mod body;
 mod buffer;
 mod chunked;
@@ -15,6 +16,7 @@ mod common;
 mod connection;
 mod cookie;
 mod counters;
+mod date;
 mod edit;
 mod exchange;
 mod field;

@@ -1,8 +1,8 @@
 //! What lb answers by itself.
 
-use std::{io::Write as _, time::SystemTime};
+use std::io::Write as _;
 
-use super::{Edit, EditError, Reason, buffer::Lead};
+use super::{Edit, EditError, Reason, buffer::Lead, date};
 
 /// An answer that no backend has given.
 /// ```
@@ -85,7 +85,7 @@ impl OwnAnswer {
         let out = lead.bytes_mut();
         let (status, phrase) = (self.status, phrase(self.status));
         // Writing to memory does not fail.
-        let _ = write!(out, "HTTP/1.1 {status} {phrase}\r\nDate: {}\r\n", httpdate::fmt_http_date(SystemTime::now()));
+        let _ = date::with_now(|now| write!(out, "HTTP/1.1 {status} {phrase}\r\nDate: {now}\r\n"));
         for field in &self.fields {
             let _ = write!(out, "{}: {}\r\n", field.name(), field.value());
         }

@@ -12,7 +12,7 @@ use super::{
     answer::Answer,
     body::{Body, Fault},
     client::Gone,
-    exchange::{Exchange, Next},
+    exchange::{Exchange, Failure, Next},
     pace::{self, WaitsFor},
     story::End,
     tunnel::Tunnel,
@@ -42,14 +42,22 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         if answer.is_switching {
             return Box::pin(self.tunnel(lease, upstream)).await;
         }
+        let begun = answer.body.gather(&mut upstream.buffer, &mut self.answer_lead, SMALL);
+        let begun = begun.map_err(|fault| Cut::of(&fault));
+        if let (Err(cut), 0) = (begun, self.answer_lead.sent_bytes()) {
+            return self.refuse_answer(lease, upstream, cut.reason()).await;
+        }
+        // Without a length or chunks an orderly end would look like the end of the body.
+        self.parts.resets_when_dropped = answer.ends_with_connection;
         let body = &mut answer.body;
         let mut polls = 0_u32;
         let relayed = poll_fn(|cx| {
             polls += 1;
             self.poll_relay(cx, &mut upstream, body)
         });
-        let relayed = relayed.await;
-        let Answer { status, body, keeps_upstream, keeps_client, ends_with_connection, .. } = answer;
+        let relayed = if begun.is_ok() { relayed.await } else { begun };
+        self.parts.resets_when_dropped &= relayed.is_err();
+        let Answer { status, body, keeps_upstream, keeps_client, .. } = answer;
         // One that is done at once has not taken any time.
         let ended = if polls == 1 { answered } else { now() };
         let is_whole = relayed.is_ok() && self.upload.is_done() && self.lead.rest().is_empty();
@@ -62,6 +70,9 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             drop(upstream);
         }
         let reason = relayed.err().map(Cut::reason);
+        if let Err(Cut::Backend(reason)) = relayed {
+            self.tell_no_answer(&lease, reason);
+        }
         let (cut, request_bytes, answer_bytes) = (relayed.is_err(), self.upload.moved, body.moved);
         self.tell(Some(lease.name()), End { status, reason, cut, request_bytes, answer_bytes }, ended);
         let outcome = match relayed {
@@ -74,10 +85,17 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             Ok(()) if keeps_client => Next::Another,
             Ok(()) if self.upload.has_ended() && self.parts.input.is_empty() => Next::Close,
             Ok(()) => Next::Linger,
-            // Without a length or chunks an orderly end would look like the end of the body.
-            Err(Cut::Backend(_)) if ends_with_connection => Next::Cut,
             Err(_) => Next::Close,
         }
+    }
+
+    /// What came with the head is no body, and the client has seen nothing of it yet.
+    #[cold]
+    async fn refuse_answer(&mut self, lease: Lease<T>, upstream: Upstream, reason: Reason) -> Next<T> {
+        drop(upstream);
+        self.answer_lead.clear();
+        self.give_up(lease, Failure::BadAnswer(reason));
+        self.refuse(reason).await
     }
 
     fn poll_relay(&mut self, cx: &mut Context<'_>, upstream: &mut Upstream, body: &mut Body) -> Poll<Result<(), Cut>> {
@@ -98,13 +116,14 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             Poll::Pending => {}
         }
         self.download_wait.note(body.moved + self.answer_lead.sent_bytes(), now);
+        if let Some(cut) = self.is_late(body) {
+            return Poll::Ready(Err(cut));
+        }
+        // Behind it, as it may just have had the client's socket registered.
         if self.upload.is_done() && matches!(self.parts.poll_gone(cx), Poll::Ready(Gone::Reset)) {
             return Poll::Ready(Err(Cut::Client(Reason::ClientGone)));
         }
-        match self.is_late(body) {
-            Some(cut) => Poll::Ready(Err(cut)),
-            None => Poll::Pending,
-        }
+        Poll::Pending
     }
 
     fn is_late(&mut self, body: &Body) -> Option<Cut> {

@@ -34,6 +34,7 @@ pub(super) async fn serve<T: Send + Sync + 'static>(
         never = worker.pool.keep_swept(|id| inner().balancer.is_wanted(id)) => match never {},
         never = worker.write_in_time() => match never {},
         never = worker.poke() => match never {},
+        never = worker.make_room() => match never {},
         never = worker.follow_all() => match never {},
     }
 }
@@ -52,18 +53,30 @@ async fn accept_all<T: Send + Sync + 'static>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<Served> {
     let mut sessions = Sessions::default();
-    let begin = |sessions: &mut Sessions, (client, peer)| sessions.spawn(Connection::new(worker, client, peer));
+    let begin = |sessions: &mut Sessions, (client, peer), place| {
+        sessions.spawn(Connection::new(worker, client, peer, place));
+    };
+    // At the end all are served that have come.
+    let begin_all = |sessions: &mut Sessions, accepted| begin(sessions, accepted, worker.one_more());
     tokio::pin!(shutdown);
     loop {
-        let next = async {
-            worker.room().await;
-            listener.accept().await
-        };
-        tokio::select! {
+        let accepted = tokio::select! {
             // First, because under a load that never lets the queue run empty nothing behind it would be asked.
             biased;
             () = &mut shutdown => break,
-            accepted = next => begin(&mut sessions, accepted?),
+            accepted = listener.accept() => accepted?,
+        };
+        if let Some(place) = worker.try_room() {
+            begin(&mut sessions, accepted, place);
+            continue;
+        }
+        tokio::select! {
+            biased;
+            () = &mut shutdown => {
+                begin_all(&mut sessions, accepted);
+                break;
+            }
+            place = worker.room() => begin(&mut sessions, accepted, place),
         }
     }
     let (grace, stopped) = (worker.latest_settings().times.grace, Instant::now());
@@ -78,11 +91,11 @@ async fn accept_all<T: Send + Sync + 'static>(
             tokio::select! {
                 biased;
                 () = &mut spoken => break,
-                accepted = listener.accept() => begin(&mut sessions, accepted?),
+                accepted = listener.accept() => begin_all(&mut sessions, accepted?),
             }
         }
         while let Some(accepted) = listener.accept_queued().await? {
-            begin(&mut sessions, accepted);
+            begin_all(&mut sessions, accepted);
             consume_budget().await;
         }
         io::Result::Ok(())

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    AccessWriter, Cells, HttpProxy, Inner, Record, Settings, pool::Pool, servant::Servants,
+    AccessWriter, Cells, HttpProxy, Inner, Record, Settings, common::Place, pool::Pool, servant::Servants,
     serve::affordable_connections,
 };
 use crate::{alarm::Alarms, deadline::Sweep, driver::now};
@@ -116,11 +116,38 @@ impl<T: Send + Sync + 'static> Worker<T> {
         self.generation.fetch_add(1, Release);
     }
 
-    /// Waits until there is room for one more connection.
-    pub(super) async fn room(&self) {
+    /// Room for one more connection, if there is some at once.
+    pub(super) fn try_room(&self) -> Option<Place> {
         let inner = self.known().inner;
-        let most = inner.settings.limits.connections.map_or(self.affordable, |most| most.get() as usize);
-        inner.common.open.room(most).await;
+        inner.common.open.try_enter(self.most(&inner))
+    }
+
+    /// Waits for it.
+    pub(super) async fn room(&self) -> Place {
+        let inner = self.known().inner;
+        let most = self.most(&inner);
+        if let Some(observer) = &inner.observer {
+            observer.crowded(most);
+        }
+        inner.common.open.room(most).await
+    }
+
+    /// Room for one more, however many there are.
+    pub(super) fn one_more(&self) -> Place {
+        self.known().inner.common.open.enter()
+    }
+
+    fn most(&self, inner: &Inner<T>) -> usize {
+        inner.settings.limits.connections.map_or(self.affordable, |most| most.get() as usize)
+    }
+
+    /// Has connections without a request leave where others wait for room, for as long as it is polled.
+    pub(super) async fn make_room(&self) -> Infallible {
+        let open = Arc::clone(&self.known().inner.common.open);
+        loop {
+            open.crowded().await;
+            self.sweep.wake_all();
+        }
     }
 
     pub(super) fn latest_settings(&self) -> Settings {

@@ -122,7 +122,7 @@ impl Client {
         self
     }
 
-    /// Whether something is to be read, or the end of it all, within this time.
+    /// Whether something is to be read within this time.
     pub(crate) fn hears_within(&mut self, time: Duration) -> bool {
         self.reader.stream.set_read_timeout(Some(time)).unwrap();
         let heard = self.reader.stream.peek(&mut [0]).is_ok_and(|count| count > 0);

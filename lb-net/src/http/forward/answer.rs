@@ -2,6 +2,7 @@
 
 use super::{
     super::{
+        date,
         edit::Edits,
         field::{Fields, Known},
         framing::{AnswerFraming, Body, is_nominated, upgrades},
@@ -33,6 +34,10 @@ pub(crate) fn write_answer(head: &AnswerHead<'_, '_>, framing: &AnswerFraming, b
     }
     lines.edit();
     if !framing.interim {
+        // Whoever passes an answer on says when, if its maker has not (RFC 9110 section 6.6.1).
+        if !fields.has(Known::Date) && !lines.is_edited("date") {
+            date::with_now(|now| lines.ours("Date", &[now.as_bytes()]));
+        }
         if let Some(cookie) = back.set_cookie {
             lines.ours("Set-Cookie", &[cookie.as_bytes()]);
         }

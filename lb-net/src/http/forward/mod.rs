@@ -33,7 +33,8 @@ pub struct Forward {
     pub via: Option<String>,
     /// The `Host` that backends see; `None` is the client's.
     pub host: Option<String>,
-    /// Proxies in front of us: what they say of their clients is kept and added to. What anybody else says is replaced.
+    /// Proxies in front of us: what they say of their clients is kept and added to, and whom they name in `X-Forwarded-For` is
+    /// who asks, for keys, logs and hooks. What anybody else says is replaced.
     pub trusted: Networks,
 }
 

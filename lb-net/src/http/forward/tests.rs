@@ -67,7 +67,40 @@ fn answer_to(asked: Asked, text: &str, change: impl FnOnce(&mut Back<'_>)) -> St
     change(&mut back);
     let mut out = Vec::new();
     write_answer(&head, &framing, &back, &mut out);
-    String::from_utf8(out).unwrap().strip_suffix("\r\n\r\n").unwrap().replace("\r\n", "|")
+    let out = String::from_utf8(out).unwrap();
+    // The time of day is no part of what is expected.
+    let now = super::super::date::with_now(|now| format!("Date: {}", &now[..10]));
+    let lines = out.strip_suffix("\r\n\r\n").unwrap().split("\r\n").filter(|line| !line.starts_with(&now));
+    lines.collect::<Vec<_>>().join("|")
+}
+
+#[test]
+fn an_answer_without_a_date_gets_one() {
+    let written = |text: &str, edits: &[Edit]| {
+        let bytes = text.replace('|', "\r\n").into_bytes();
+        let mut room = FieldRoom::new();
+        let head = AnswerHead::parse(&bytes, &mut room, &LIMITS).unwrap().unwrap();
+        let framing = of_answer(&head, &Asked { head: false, upgrade: false }).unwrap();
+        let back = Back {
+            edits,
+            more_edits: &[],
+            via: None,
+            client_minor: 1,
+            keep_alive: true,
+            body: framing.for_client(1),
+            trailers: false,
+            set_cookie: None,
+        };
+        let mut out = Vec::new();
+        write_answer(&head, &framing, &back, &mut out);
+        let out = String::from_utf8(out).unwrap();
+        out.split("\r\n").filter(|line| line.to_lowercase().starts_with("date:")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let added = written("HTTP/1.1 200 OK|Content-Length: 0||", &[]);
+    assert!(added.len() == 1 && httpdate::parse_http_date(&added[0]["Date: ".len()..]).is_ok(), "{added:?}");
+    assert_eq!(written("HTTP/1.1 200 OK|dAte: then|Content-Length: 0||", &[]), ["dAte: then"]);
+    assert!(written("HTTP/1.1 100 Continue||", &[]).is_empty());
+    assert!(written("HTTP/1.1 200 OK|Content-Length: 0||", edits(&["remove Date"])).is_empty());
 }
 
 fn answer(text: &str, change: impl FnOnce(&mut Back<'_>)) -> String {
