@@ -184,6 +184,12 @@ impl Listener {
         await_bytes(self.socket.get_ref(), awaits)
     }
 
+    /// Only those who have begun to connect come from now on.
+    #[cfg(feature = "http")]
+    pub(crate) fn ignore_new(&self) -> io::Result<()> {
+        sys::ignore_new(self.socket.get_ref())
+    }
+
     /// The same, but it accepts only while this is true: somebody else has the same socket, and accepts meanwhile.
     #[cfg(feature = "instance")]
     pub(crate) fn while_open(self, latest: tokio::sync::watch::Receiver<bool>) -> Self {
@@ -283,6 +289,25 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+
+    #[cfg(feature = "http")]
+    #[tokio::test]
+    async fn before_a_listener_is_closed_only_those_come_who_had_begun() {
+        let socket = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+        let mut listener = Listener::new(socket).unwrap();
+        let address = listener.local_address().unwrap();
+        let mut before = TcpStream::connect(address).unwrap();
+        listener.ignore_new().unwrap();
+        let late = TcpStream::connect_timeout(&address, Duration::from_millis(50)).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        before.write_all(b"request").unwrap();
+        let (accepted, peer) = listener.accept_queued().await.unwrap().unwrap();
+        assert_eq!((sys::receive(&accepted, &mut [0; 100]).unwrap(), peer), (7, before.local_addr().unwrap()));
+        assert!(listener.accept_queued().await.unwrap().is_none());
+        drop(listener);
+        let later = TcpStream::connect(address).unwrap_err();
+        assert_eq!(later.kind(), io::ErrorKind::ConnectionRefused);
+    }
 
     #[tokio::test]
     async fn a_client_comes_with_its_first_bytes_or_when_it_was_silent_for_a_while() {

@@ -16,6 +16,8 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags, sockopt};
 use rustix::net::{SendAncillaryBuffer, Shutdown};
 use rustix::pipe::{PipeFlags, SpliceFlags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+#[cfg(feature = "http")]
+use socket2::{SockFilter, SockRef};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -230,6 +232,25 @@ pub(crate) fn defer_accept(listener: impl AsFd, most: Duration) -> io::Result<()
     // `seconds`.
     let outcome = unsafe { libc::setsockopt(listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, value, length) };
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Has a listener ignore clients that have not begun to connect, while those that have go on: closed afterwards, it cuts
+/// off nobody. They ask again after a second, of whoever listens then.
+#[cfg(feature = "http")]
+pub(crate) fn ignore_new(listener: impl AsFd) -> io::Result<()> {
+    const LOAD_BYTE: u16 = 0x30;
+    const JUMP_IF_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    // Where a TCP header has its flags, and the one for a begin.
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    let ignore_begins = [
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS),
+        SockFilter::new(JUMP_IF_SET, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ];
+    SockRef::from(&listener).attach_filter(&ignore_begins)
 }
 
 /// A non-blocking pipe, `(read end, write end)`, that holds `bytes`, or a quarter of it where the user has many pipes.

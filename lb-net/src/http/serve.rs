@@ -18,6 +18,10 @@ const RESERVED_DESCRIPTORS: u64 = 64;
 /// For how long those who have connected may still begin to speak when the end has begun: they do so at once.
 const SPEECH: Duration = Duration::from_millis(100);
 
+/// For how long those who have begun to connect may finish that before the listener is closed. Nobody else is let in
+/// meanwhile.
+const HANDSHAKE: Duration = Duration::from_millis(10);
+
 pub(super) async fn serve<T: Send + Sync + 'static>(
     proxies: watch::Receiver<HttpProxy<T>>,
     listener: Listener,
@@ -86,14 +90,10 @@ async fn accept_all<T: Send + Sync + 'static>(
         // Who has connected and not spoken is not in the queue yet.
         // A system without this has given them out already.
         let _ = listener.await_bytes(false);
-        let mut spoken = pin!(sleep(SPEECH));
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut spoken => break,
-                accepted = listener.accept() => begin_all(&mut sessions, accepted?),
-            }
-        }
+        accept_for(SPEECH, &mut listener, |accepted| begin_all(&mut sessions, accepted)).await?;
+        // Where that is not possible, who connects at the very last moment is cut off.
+        let _ = listener.ignore_new();
+        accept_for(HANDSHAKE, &mut listener, |accepted| begin_all(&mut sessions, accepted)).await?;
         while let Some(accepted) = listener.accept_queued().await? {
             begin_all(&mut sessions, accepted);
             consume_budget().await;
@@ -103,6 +103,22 @@ async fn accept_all<T: Send + Sync + 'static>(
     emptied.await.unwrap_or(Ok(()))?;
     drop(listener);
     Ok(Served { cut: sessions.drain(grace.saturating_sub(stopped.elapsed())).await })
+}
+
+/// Accepts for so long.
+async fn accept_for(
+    time: Duration,
+    listener: &mut Listener,
+    mut begin: impl FnMut((std::net::TcpStream, std::net::SocketAddr)),
+) -> io::Result<()> {
+    let mut over = pin!(sleep(time));
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut over => return Ok(()),
+            accepted = listener.accept() => begin(accepted?),
+        }
+    }
 }
 
 /// As many connections as there are descriptors for, each with one to its backend.
