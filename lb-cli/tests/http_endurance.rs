@@ -37,12 +37,12 @@ fn many_requests_leave_descriptors_and_memory_where_they_were() {
     }
     // Clients that have gone are gone; connections to backends may stay or go.
     wait_for("descriptors to settle", || lb.descriptors() < 90);
-    let (descriptors, before_kib) = (lb.descriptors(), memory_kib(&lb, "VmRSS:"));
+    let (descriptors, before_kib) = (lb.descriptors(), memory_kib(&lb, "RssAnon:"));
     for _ in 0..10 {
         ask_all(front, 16, requests / 10);
     }
     wait_for("descriptors to be as before", || lb.descriptors() <= descriptors + 34);
-    let after_kib = memory_kib(&lb, "VmRSS:");
+    let after_kib = memory_kib(&lb, "RssAnon:");
     assert!(after_kib <= before_kib + 2048, "{before_kib} KiB became {after_kib}");
 }
 
@@ -133,7 +133,7 @@ fn clients_that_do_not_read_take_little_memory_and_disturb_nobody() {
     const CLIENTS: u64 = 40;
     let backend = large();
     let (lb, front) = Running::balancing(&["--http", "--workers", "1"], &[&backend.word()]);
-    let before_kib = memory_kib(&lb, "VmRSS:");
+    let before_kib = memory_kib(&lb, "RssAnon:");
     let mut stalled: Vec<_> = (0..CLIENTS).map(|_| Client::narrow(front)).collect();
     for (at, client) in stalled.iter_mut().enumerate() {
         client.say(["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET /chunks HTTP/1.1\r\nHost: a\r\n\r\n"][at % 2]);
@@ -146,7 +146,7 @@ fn clients_that_do_not_read_take_little_memory_and_disturb_nobody() {
     let mut last = 0;
     wait_for("memory to settle", || {
         thread::sleep(std::time::Duration::from_millis(200));
-        let now_kib = memory_kib(&lb, "VmRSS:");
+        let now_kib = memory_kib(&lb, "RssAnon:");
         std::mem::replace(&mut last, now_kib) == now_kib
     });
     assert!(last <= before_kib + CLIENTS * 128, "{before_kib} KiB became {last}");

@@ -12,7 +12,7 @@ use lb_net::{
 use super::{
     Balance,
     help::HTTP,
-    values::{positive_seconds, seconds},
+    values::{length, positive_seconds, seconds},
 };
 use crate::failure::{Failure, Status};
 
@@ -24,7 +24,7 @@ pub(crate) struct Http {
     pub(crate) http: bool,
 
     /// The largest body of a request, such as 10MiB, or none for any; a larger one is answered with 413. By default 10GiB
-    #[arg(long, value_name = "SIZE|none", help_heading = HTTP)]
+    #[arg(long, value_name = "SIZE|none", allow_negative_numbers = true, help_heading = HTTP)]
     max_body: Option<MaxBody>,
 
     /// How long the head of a request may take; by default 10
@@ -42,7 +42,7 @@ pub(crate) struct Http {
     request_timeout: Option<Duration>,
 
     /// How many requests may wait while all backends are full; by default 1024
-    #[arg(long, value_name = "LENGTH", help_heading = HTTP)]
+    #[arg(long, value_name = "LENGTH", value_parser = length, allow_negative_numbers = true, help_heading = HTTP)]
     queue: Option<u32>,
 
     /// What '%' groups tell clients apart by: client (the address), uri, 'header NAME', 'cookie NAME', 'query NAME'
@@ -54,7 +54,8 @@ pub(crate) struct Http {
           help_heading = HTTP)]
     sticky: Option<String>,
 
-    /// Proxies in front of lb, such as 10.0.0.0/8: what they say of their clients (X-Forwarded-For) is kept and added to
+    /// Proxies in front of lb, such as 10.0.0.0/8: what they say of their clients (X-Forwarded-For) is kept and added to, and
+    /// whom they name is who asks, for keys and access logs
     #[arg(long, value_name = "NETWORKS", help_heading = HTTP)]
     trusted_proxies: Option<Networks>,
 
@@ -62,7 +63,7 @@ pub(crate) struct Http {
     #[arg(long, value_name = "CHANGE", help_heading = HTTP)]
     request_header: Vec<Edit>,
 
-    /// The same of each answer
+    /// The same of each answer that a backend gives
     #[arg(long, value_name = "CHANGE", help_heading = HTTP)]
     answer_header: Vec<Edit>,
 
@@ -79,13 +80,16 @@ pub(crate) struct Http {
 #[derive(Clone, Copy, Debug)]
 struct MaxBody(Option<Size>);
 
-impl FromStr for MaxBody {
-    type Err = String;
+/// What it has to be.
+const SIZE: &str = "not a size above zero with its unit, such as 500B, 64KiB or 10MiB, nor none";
 
-    fn from_str(word: &str) -> Result<Self, String> {
+impl FromStr for MaxBody {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, &'static str> {
         match word {
             "none" => Ok(Self(None)),
-            _ => word.parse().map(|size| Self(Some(size))).map_err(|error| format!("{error}, or none")),
+            _ => word.parse().map(|size| Self(Some(size))).map_err(|_| SIZE),
         }
     }
 }

@@ -57,6 +57,10 @@ pub(super) fn demo_port(word: &str) -> Result<u16, &'static str> {
     word.parse().map_err(|_| "not a port from 1 to 65535, nor 0 for any free one")
 }
 
+pub(super) fn length(word: &str) -> Result<u32, &'static str> {
+    word.parse().map_err(|_| "not a number from 0 to 4294967295")
+}
+
 pub(super) fn workers(word: &str) -> Result<NonZeroUsize, &'static str> {
     let known = word.parse().ok().filter(|workers: &NonZeroUsize| workers.get() <= 1024);
     known.ok_or("not a number from 1 to 1024")
@@ -78,7 +82,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics(word in any::<String>()) {
-            let _ = (seconds(&word), positive_seconds(&word), workers(&word), demo_port(&word), directory(&word));
+            let _ = (seconds(&word), positive_seconds(&word), workers(&word), length(&word), demo_port(&word), directory(&word));
             let _ = word.parse::<Race>();
         }
     }
