@@ -80,16 +80,13 @@ pub(crate) struct Http {
 #[derive(Clone, Copy, Debug)]
 struct MaxBody(Option<Size>);
 
-/// What it has to be.
-const SIZE: &str = "not a size above zero with its unit, such as 500B, 64KiB or 10MiB, nor none";
-
 impl FromStr for MaxBody {
-    type Err = &'static str;
+    type Err = String;
 
-    fn from_str(word: &str) -> Result<Self, &'static str> {
+    fn from_str(word: &str) -> Result<Self, String> {
         match word {
             "none" => Ok(Self(None)),
-            _ => word.parse().map(|size| Self(Some(size))).map_err(|_| SIZE),
+            _ => word.parse().map(|size| Self(Some(size))).map_err(|error| error.to_string()),
         }
     }
 }
