@@ -36,7 +36,7 @@ pub(super) enum Connection<T> {
     /// Waiting for a request.
     Idle(Box<Parts<T>>),
     /// Serving requests.
-    Busy(Servant<T>),
+    Busy(Servant<Parts<T>>),
     Ended,
 }
 

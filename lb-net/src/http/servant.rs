@@ -9,21 +9,19 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::connection::Parts;
-
 /// Servants that a worker keeps for the next requests.
 const KEPT: usize = 256;
 
 /// One who serves a connection's requests, and then another one's.
-pub(super) type Servant<T> = Pin<Box<dyn Serve<T>>>;
+pub(super) type Servant<P> = Pin<Box<dyn Serve<P>>>;
 
 /// Serves connections, one after the other.
-pub(super) trait Serve<T>: Send {
+pub(super) trait Serve<P>: Send {
     /// With this one.
-    fn begin(self: Pin<&mut Self>, parts: Box<Parts<T>>);
+    fn begin(self: Pin<&mut Self>, parts: Box<P>);
 
     /// Ready when its requests are answered: whether it may have more of them.
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Box<Parts<T>>, bool)>;
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Box<P>, bool)>;
 }
 
 pin_project! {
@@ -35,26 +33,26 @@ pin_project! {
 }
 
 /// A new one, who serves in this way.
-pub(super) fn new<T, F>(serve: impl Fn(Box<Parts<T>>) -> F + Send + 'static) -> Servant<T>
+pub(super) fn new<P, F>(serve: impl Fn(Box<P>) -> F + Send + 'static) -> Servant<P>
 where
-    T: 'static,
-    F: Future<Output = (Box<Parts<T>>, bool)> + Send + 'static,
+    P: 'static,
+    F: Future<Output = (Box<P>, bool)> + Send + 'static,
 {
     Box::pin(Slot { serve, serving: None })
 }
 
-impl<T, S, F> Serve<T> for Slot<S, F>
+impl<P, S, F> Serve<P> for Slot<S, F>
 where
-    S: Fn(Box<Parts<T>>) -> F + Send,
-    F: Future<Output = (Box<Parts<T>>, bool)> + Send,
+    S: Fn(Box<P>) -> F + Send,
+    F: Future<Output = (Box<P>, bool)> + Send,
 {
-    fn begin(self: Pin<&mut Self>, parts: Box<Parts<T>>) {
+    fn begin(self: Pin<&mut Self>, parts: Box<P>) {
         let mut slot = self.project();
         let serving = (slot.serve)(parts);
         slot.serving.set(Some(serving));
     }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Box<Parts<T>>, bool)> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Box<P>, bool)> {
         let mut serving = self.project().serving;
         let Some(running) = serving.as_mut().as_pin_mut() else { return Poll::Pending };
         let served = ready!(running.poll(cx));
@@ -64,18 +62,18 @@ where
 }
 
 /// Those of one worker that have nothing to do.
-pub(super) struct Servants<T>(Mutex<Vec<Servant<T>>>);
+pub(super) struct Servants<P>(Mutex<Vec<Servant<P>>>);
 
-impl<T> Servants<T> {
+impl<P> Servants<P> {
     pub(super) fn new() -> Self {
         Self(Mutex::default())
     }
 
-    pub(super) fn take(&self) -> Option<Servant<T>> {
+    pub(super) fn take(&self) -> Option<Servant<P>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
-    pub(super) fn give_back(&self, servant: Servant<T>) {
+    pub(super) fn give_back(&self, servant: Servant<P>) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < KEPT {
             kept.push(servant);

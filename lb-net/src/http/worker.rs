@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use super::{
-    AccessWriter, Cells, HttpProxy, Inner, Record, Settings, common::Place, pool::Pool, servant::Servants,
-    serve::affordable_connections,
+    AccessWriter, Cells, HttpProxy, Inner, Record, Settings, common::Place, connection::Parts, pool::Pool,
+    servant::Servants, serve::affordable_connections,
 };
 use crate::{alarm::Alarms, deadline::Sweep, driver::now};
 
@@ -37,7 +37,7 @@ pub(super) struct Worker<T> {
     pub(super) sweep: Arc<Sweep>,
     pub(super) alarms: Arc<Alarms>,
     pub(super) pool: Pool,
-    pub(super) servants: Servants<T>,
+    pub(super) servants: Servants<Parts<T>>,
     /// As many connections as there are descriptors for.
     affordable: usize,
     /// Where clients have come to.
