@@ -137,3 +137,98 @@ impl Direction {
 fn would_block(outcome: &io::Result<u32>) -> bool {
     matches!(outcome, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (far, listener.accept().await.unwrap().0)
+    }
+
+    fn body(bytes: usize) -> Vec<u8> {
+        (0..bytes).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect()
+    }
+
+    /// Moves so many bytes, or what there is until the end; how many it were.
+    async fn relay(splice: &mut Splice, from: &mut TcpStream, to: &mut TcpStream, most: u64) -> io::Result<u64> {
+        let (mut taken, mut moved) = (0, 0);
+        while moved < most {
+            if !splice.is_filled() {
+                match poll_fn(|cx| splice.poll_fill(cx, from, most - taken)).await? {
+                    Filled::Bytes(count) => taken += count,
+                    Filled::End => break,
+                    Filled::Off => panic!("it can be spliced"),
+                }
+            }
+            moved += poll_fn(|cx| splice.poll_empty(cx, to)).await?;
+        }
+        Ok(moved)
+    }
+
+    // A test has its own thread, and so its own pool of pipes.
+    #[tokio::test]
+    async fn it_moves_so_many_bytes_and_leaves_the_rest_where_it_is() {
+        let ((mut user, mut from), (mut server, mut to)) = (pair().await, pair().await);
+        for bytes in [0, 1, 100_000, 8 << 20] {
+            let (sent, mut received) = (body(bytes + 4), vec![0; bytes]);
+            let mut splice = Splice::default();
+            let (written, moved, read) = tokio::join!(
+                user.write_all(&sent),
+                relay(&mut splice, &mut from, &mut to, bytes as u64),
+                server.read_exact(&mut received),
+            );
+            written.and(read.map(drop)).unwrap();
+            assert_eq!((moved.unwrap(), splice.is_filled()), (bytes as u64, false));
+            assert!(received == sent[..bytes]);
+            let mut rest = [0; 4];
+            from.read_exact(&mut rest).await.unwrap();
+            assert_eq!(rest, sent[bytes..]);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_is_told_after_what_was_said_before_it() {
+        let ((mut user, mut from), (mut server, mut to)) = (pair().await, pair().await);
+        user.write_all(&body(1000)).await.unwrap();
+        drop(user);
+        assert_eq!(relay(&mut Splice::default(), &mut from, &mut to, 2000).await.unwrap(), 1000);
+        let mut received = vec![0; 1000];
+        server.read_exact(&mut received).await.unwrap();
+        assert!(received == body(1000));
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_told_of_the_side_that_it_came_from() {
+        for source_resets in [true, false] {
+            let ((mut user, mut from), (server, mut to)) = (pair().await, pair().await);
+            user.write_all(&body(if source_resets { 0 } else { 1000 })).await.unwrap();
+            let (_kept, gone) = if source_resets { (server, user) } else { (user, server) };
+            sys::set_reset_on_close(&gone).unwrap();
+            drop(gone);
+            let (mut splice, mut outcomes) = (Splice::default(), Vec::new());
+            // What is written first after a reset may still be taken by the system.
+            for _ in 0..2 {
+                let filled = poll_fn(|cx| splice.poll_fill(cx, &mut from, 500)).await;
+                outcomes.push(filled.is_err());
+                if filled.is_err() {
+                    break;
+                }
+                let written = poll_fn(|cx| splice.poll_empty(cx, &mut to)).await;
+                if written.is_err() {
+                    break;
+                }
+            }
+            assert_eq!(outcomes.last(), Some(&source_resets));
+        }
+    }
+}
