@@ -429,3 +429,18 @@ fn a_head_that_never_ends_reaches_nobody() {
     client.ends_or_refuses();
     assert_eq!(backend.connections(), 0);
 }
+
+/// Whatever its reason is: an answer to HEAD has no body (RFC 9110 section 9.3.2).
+#[test]
+fn a_head_that_is_refused_gets_no_body() {
+    for fields in ["", "Host: a\r\nHost: b\r\n", "Host: a\r\nContent-Length: x\r\n"] {
+        let (backend, front) = pair(Backend::named("a"));
+        let mut client = front.client();
+        client.say(format!("HEAD / HTTP/1.1\r\n{fields}\r\n"));
+        let (_, heard) = client.finish().rest();
+        let heard = String::from_utf8(heard).unwrap();
+        assert!(heard.starts_with("HTTP/1.1 400 ") && heard.ends_with("\r\n\r\n"), "{heard}");
+        assert_eq!(heard.matches("\r\n\r\n").count(), 1, "{heard}");
+        assert_eq!(backend.connections(), 0);
+    }
+}
