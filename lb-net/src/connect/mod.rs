@@ -2,7 +2,6 @@
 
 mod addresses;
 #[cfg(any(feature = "tcp", feature = "http"))]
-#[cfg_attr(not(feature = "tcp"), allow(dead_code, reason = "until the HTTP exchange uses it"))]
 pub(crate) mod race;
 mod several;
 

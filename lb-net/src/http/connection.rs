@@ -30,8 +30,8 @@ use crate::{
 const LINGER_TIME: Duration = Duration::from_secs(5);
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
 
-/// A connection, written by hand because it lives long and there are many: what a request needs is in a box of its own,
-/// and gone a moment after the last one.
+/// A connection, written by hand because it lives long and there are many: what a request needs belongs to a servant, who
+/// goes on to others as soon as it is answered.
 pub(super) enum Connection<T> {
     /// Waiting for a request.
     Idle(Box<Parts<T>>),
