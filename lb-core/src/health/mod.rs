@@ -7,6 +7,7 @@ mod autodisable;
 mod eject;
 mod policies;
 mod rise_fall;
+mod said;
 
 use std::{
     fmt::{self, Debug},
@@ -18,6 +19,7 @@ pub use self::{
     autodisable::Autodisable,
     eject::{Eject, RequestFailures},
     rise_fall::RiseFall,
+    said::{NotSaid, Said, Share},
 };
 use crate::Outcome;
 

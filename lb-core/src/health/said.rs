@@ -1,0 +1,163 @@
+//! What an application says of itself.
+
+use std::{fmt, str::FromStr};
+
+/// What an application says of itself when it is asked: a word, and if it likes its reason behind a colon.
+///
+/// | text | meaning |
+/// |---|---|
+/// | `UP` | it takes its share of the work |
+/// | `UP 40%`, `40%` | it takes that much of its share; `0%` is `DRAIN` |
+/// | `DRAIN` | it takes nothing but the requests of clients that are pinned to it |
+/// | `DOWN` | it takes nothing; what runs may end |
+/// | `MAINT` | the same, and on purpose: nobody needs to be called |
+/// ```
+/// use lb_core::health::{Said, Share};
+/// assert_eq!("UP".parse(), Ok(Said::Up(Share::FULL)));
+/// assert_eq!("UP 40%".parse::<Said>()?.to_string(), "UP 40%");
+/// assert_eq!("DOWN: no database".parse(), Ok(Said::Down));
+/// assert!("<html>".parse::<Said>().is_err());
+/// # Ok::<(), lb_core::health::NotSaid>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Said {
+    /// It takes work.
+    Up(Share),
+    /// It takes only what is pinned to it.
+    Drain,
+    /// It takes none.
+    Down,
+    /// It takes none, on purpose.
+    Maintenance,
+}
+
+/// How much of its share a backend takes: 1 to 100 percent.
+/// ```
+/// use lb_core::health::Share;
+/// assert_eq!(Share::percent(40).map(Share::get), Some(40));
+/// assert_eq!((Share::percent(0), Share::percent(101)), (None, None));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share(u8);
+
+impl Share {
+    /// All of it.
+    pub const FULL: Self = Self(100);
+
+    /// So many percent, 1 to 100.
+    #[must_use]
+    pub fn percent(percent: u8) -> Option<Self> {
+        (1..=100).contains(&percent).then_some(Self(percent))
+    }
+
+    /// In percent.
+    #[must_use]
+    pub fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// It is none of the words by which applications say how they are.
+/// ```
+/// use lb_core::health::Said;
+/// assert_eq!("well".parse::<Said>().unwrap_err().to_string(), "expected UP, DOWN, DRAIN, MAINT or a percentage");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected UP, DOWN, DRAIN, MAINT or a percentage")]
+pub struct NotSaid;
+
+impl Said {
+    /// What the body of an answer says, if it is one of the words; white space around it is none of it.
+    #[must_use]
+    pub fn of_body(body: &[u8]) -> Option<Self> {
+        std::str::from_utf8(body.trim_ascii()).ok()?.parse().ok()
+    }
+
+    /// The reason that the body gives behind the word: one line, none where there is none.
+    #[must_use]
+    pub fn reason_of(body: &[u8]) -> Option<&str> {
+        let (_, reason) = std::str::from_utf8(body.trim_ascii()).ok()?.split_once(':')?;
+        reason.lines().next().map(str::trim).filter(|reason| !reason.is_empty())
+    }
+}
+
+impl FromStr for Said {
+    type Err = NotSaid;
+
+    fn from_str(text: &str) -> Result<Self, NotSaid> {
+        let word = text.split_once(':').map_or(text, |(word, _)| word).trim_ascii();
+        match word {
+            "UP" => return Ok(Self::Up(Share::FULL)),
+            "DRAIN" => return Ok(Self::Drain),
+            "DOWN" => return Ok(Self::Down),
+            "MAINT" => return Ok(Self::Maintenance),
+            _ => {}
+        }
+        let behind = word.strip_prefix("UP").filter(|rest| rest.starts_with(' ')).unwrap_or(word);
+        let digits = behind.trim_ascii().strip_suffix('%').ok_or(NotSaid)?;
+        let is_number = (1..=3).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit());
+        match digits.parse().ok().filter(|_| is_number).ok_or(NotSaid)? {
+            0 => Ok(Self::Drain),
+            percent => Share::percent(percent).map(Self::Up).ok_or(NotSaid),
+        }
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Up(Share::FULL) => f.pad("UP"),
+            Self::Up(share) => write!(f, "UP {}%", share.get()),
+            Self::Drain => f.pad("DRAIN"),
+            Self::Down => f.pad("DOWN"),
+            Self::Maintenance => f.pad("MAINT"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_words_and_what_is_none() {
+        let up = |percent| Share::percent(percent).map(Said::Up);
+        let rows = [
+            (" UP\r\n", up(100)),
+            ("UP 7%", up(7)),
+            ("100%", up(100)),
+            ("0%", Some(Said::Drain)),
+            ("UP 0%", Some(Said::Drain)),
+            ("DRAIN", Some(Said::Drain)),
+            ("MAINT: new disks", Some(Said::Maintenance)),
+            ("DOWN:", Some(Said::Down)),
+            ("up", None),
+            ("UP40%", None),
+            ("UP +4%", None),
+            ("101%", None),
+            ("256%", None),
+            ("1000%", None),
+            ("DOWN under", None),
+            ("", None),
+            ("%", None),
+        ];
+        for (body, said) in rows {
+            assert_eq!(Said::of_body(body.as_bytes()), said, "{body:?}");
+        }
+        assert_eq!(Said::reason_of(b"DOWN: no database \nmore\n"), Some("no database"));
+        assert_eq!((Said::reason_of(b"DOWN:"), Said::reason_of(b"DOWN")), (None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_panics_and_what_is_said_is_said_again(body in proptest::collection::vec(any::<u8>(), 0..20)) {
+            if let Some(said) = Said::of_body(&body) {
+                prop_assert_eq!(said.to_string().parse(), Ok(said));
+            }
+            let _ = Said::reason_of(&body);
+        }
+    }
+}
