@@ -2,7 +2,12 @@
 
 mod support;
 
-use lb_core::{NoPick, Request, SelectorKind};
+use std::{num::NonZeroU32, time::Duration};
+
+use lb_core::{
+    NoPick, Request, SelectorKind,
+    health::{Probe, RiseFall},
+};
 use support::{Scene, chosen_by, id, numbered};
 
 fn buckets(text: &str) -> Scene {
@@ -65,4 +70,21 @@ fn a_limit_that_grows_is_used_at_once() {
     assert_eq!(scene.order(1), "b");
     scene.balancer.set_limit(id("a"), Some(2), scene.now()).unwrap();
     assert_eq!(scene.order(1), "a");
+}
+
+#[test]
+fn a_bucket_that_comes_back_grows_to_its_size() {
+    let (one, whole) = (NonZeroU32::MIN, Duration::from_secs(100));
+    let config = chosen_by(SelectorKind::BucketFill, "a::20 b").with_probes(RiseFall::new(one, one).assuming_up());
+    let mut scene = Scene::new(config.with_slow_start(whole));
+    scene.probe("a", Probe::Failed);
+    scene.settle();
+    scene.probe("a", Probe::Passed);
+    for tenths in 1..=10 {
+        scene.settle();
+        let held: Vec<_> = (0..30).map(|_| scene.take()).collect();
+        assert_eq!(held.iter().filter(|lease| lease.name() == "a").count(), 2 * tenths);
+        drop(held);
+        scene.pass(whole / 10);
+    }
 }

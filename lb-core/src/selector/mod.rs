@@ -66,8 +66,8 @@ pub trait Selector: Debug + Send + Sync {
         wait_for::any_of(group, request)
     }
 
-    /// Whether slow start may scale the weights it sees. Where a weight decides who owns a key it must not: then the
-    /// limits ramp up alone.
+    /// Whether slow start may scale the weights it sees. Where a weight decides who owns a key it must not, and where
+    /// weights say nothing it would do nothing: then the limits ramp up alone.
     fn ramps_weight(&self) -> bool {
         true
     }
