@@ -1,7 +1,140 @@
 //! What was observed of a backend: evidence in, verdict out.
 //!
-//! [`RiseFall`] judges probes, [`Eject`] judges traffic, [`Autodisable`] is balance's `-a`. Only what no client can
-//! provoke ejects by itself: failed connects and failed probes. A policy of your own implements [`HealthPolicy`].
+//! # Two axes
+//! *Status* is what people ordered ([`Status`](crate::Status): enabled, draining, disabled). *Health* is what was
+//! observed ([`Health`]). Neither overwrites the other: whoever disables a backend that is down finds it down when they
+//! enable it again, and a good probe enables nobody. Work goes to backends that are enabled *and* up.
+//! ```
+//! use lb_core::{BackendId, Config, Status, health::{Cause, Evidence, Health, Probe, RiseFall}, sim::World};
+//! let mut world = World::new(1);
+//! let config: Config = "alpha beta".parse()?;
+//! let balancer = world.balancer(config.with_probes(RiseFall::default().assuming_up()));
+//! let alpha = BackendId::new("alpha", 0);
+//! balancer.set_status(alpha, Status::Disabled, world.now())?;
+//! for _ in 0..3 {
+//!     balancer.observe(alpha, &Evidence::Probe(Probe::Failed), world.now())?;
+//! }
+//! balancer.set_status(alpha, Status::Enabled, world.now())?;
+//! assert_eq!(balancer.stats().backends[0].health, Health::Down(Cause::Silent), "enabled, and down all the same");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//! [`Balancer::enable`](crate::Balancer::enable) is the order that does both: it forgets silence and ejection as well.
+//! What an application said of itself it does not forget.
+//!
+//! # What to switch on
+//! | you have | switch on | in [`Config`](crate::Config) |
+//! |---|---|---|
+//! | an application that can say how it is | probes of its own word, the best there is: it knows of warm-up, of a missing database, of its end | [`with_probes`](crate::Config::with_probes), [`with_slow_start`](crate::Config::with_slow_start) |
+//! | a port and no more | probes that connect | the same |
+//! | nothing that may be probed | ejection for failed connects | [`with_ejection`](crate::Config::with_ejection)`(Eject::default())` |
+//! | backends that answer probes well and clients badly | ejection for failed requests beside the probes | [`Eject::with_request_failures`] |
+//! | one backend, or a group of copies of one broken program | nothing passive: there is nowhere better to go | |
+//! | backends that must be looked at before they are used again | balance's `-a` | [`with_autodisable`](crate::Config::with_autodisable) |
+//! | knowledge that none of these have | a [`HealthPolicy`] of your own in place of all of them | [`Balancer::with_health_policy`](crate::Balancer::with_health_policy) |
+//!
+//! Without any of it every backend is up for ever: a request that cannot connect goes to another one, and the next
+//! request tries again.
+//!
+//! # Probes
+//! [`RiseFall`] judges them: up after `rise` good ones in a row, down after `fall` bad ones, so that a lost packet
+//! moves no traffic. The caller runs them (`lb_net::probe` does) and puts each result before the balancer. A backend is
+//! *unknown*, and gets nothing, before its first good answer, unless it is [assumed up](RiseFall::assuming_up).
+//! ```
+//! use lb_core::{BackendId, Config, NoPick, Request, health::{Evidence, Probe, RiseFall}, sim::World};
+//! let mut world = World::new(1);
+//! let config: Config = "alpha".parse()?;
+//! let balancer = world.balancer(config.with_probes(RiseFall::default()));
+//! let request = Request::new(world.now());
+//! assert_eq!(balancer.pick(&request, world.rng()).unwrap_err(), NoPick::AllDown, "unknown");
+//! let verdict = balancer.observe(BackendId::new("alpha", 0), &Evidence::Probe(Probe::Passed), world.now())?;
+//! assert_eq!(verdict.next_probe, Some(std::time::Duration::from_secs(2)));
+//! assert_eq!(balancer.pick(&request, world.rng())?.name(), "alpha");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What the application says
+//! An application that is asked may answer with a word ([`Said`]), and is believed at once: `rise` and `fall` are for
+//! guesses, and this is none.
+//!
+//! | it says | new requests | requests pinned to it | what runs there | idle connections to it |
+//! |---|---|---|---|---|
+//! | `UP` | its share | yes | goes on | kept |
+//! | `UP 40%` | that much of its share, never nothing | yes | goes on | kept |
+//! | `DRAIN` | none | yes | goes on | kept for them |
+//! | `DOWN` | none | none: they go elsewhere | goes on to its end | closed |
+//! | `MAINT` | none | none | goes on to its end | closed |
+//!
+//! Silence is something else: no answer, or one that is no good, counts to `fall`. So a process that wants to end says
+//! `DOWN`, waits until nothing runs there any more, and then goes; one that crashed is found out by its silence.
+//! ```
+//! use lb_core::health::{Said, Share};
+//! assert_eq!(Said::of_body(b"UP 40%\n"), Share::percent(40).map(Said::Up));
+//! assert_eq!(Said::of_body(b"DOWN: warming up"), Some(Said::Down));
+//! assert_eq!(Said::reason_of(b"DOWN: warming up"), Some("warming up"));
+//! assert_eq!(Said::of_body(b"<html>"), None, "not one of the words: no answer at all");
+//! ```
+//!
+//! # Ejection
+//! [`Eject`] watches the traffic. Who is ejected sits out a period, 10 s at first and doubled each time, is then tried
+//! with one request, and is back if that goes well. The last backend of a group that is up is never ejected, nor more
+//! than [a part](Eject::with_most_percent) of a group at a time.
+//!
+//! **By default only failed connects eject.** Whatever a request can provoke, a client can provoke: one who reloads a
+//! page that answers 500, or asks for one that hangs or kills its worker, would take one backend after the other from
+//! everybody else. Where you switch it on all the same, [`RequestFailures`] asks for more: failures of several
+//! [distinct clients](crate::Request::with_client) within a window, at a rate clearly above that of the other backends.
+//! So one client alone ejects nobody, and a page that fails everywhere makes no outlier.
+//! ```
+//! use lb_core::{BackendId, Config, Health, Outcome, Request, health::{Eject, RequestFailures}, sim::World};
+//! let mut world = World::new(1);
+//! let config: Config = "alpha beta gamma".parse()?;
+//! let eject = Eject::default().with_request_failures(RequestFailures::default());
+//! let balancer = world.balancer(config.with_ejection(eject));
+//! let mut send = |client: u64, broken: &str| {
+//!     let request = Request::new(world.now()).with_client(client);
+//!     let lease = balancer.pick(&request, world.rng())?;
+//!     let fails = broken == "page" || broken == lease.name();
+//!     lease.finish(if fails { Outcome::ServerError } else { Outcome::Success }, world.now());
+//!     Ok::<(), lb_core::NoPick>(())
+//! };
+//! let alpha = || balancer.stats().backends[0].health;
+//! (0..1000).try_for_each(|_| send(7, "page"))?;
+//! (0..1000).try_for_each(|client| send(client, ""))?;
+//! assert_eq!(alpha(), Health::Up, "one client and a broken page");
+//! (0..1000).try_for_each(|client| send(client, "alpha"))?;
+//! assert_eq!(alpha(), Health::Ejected, "a broken backend");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # When nobody is up
+//! Then those that are only silent or ejected are tried anyway: the fault may lie with the probes, and a request that
+//! fails is no worse than one that is refused. The first good backend ends it. What is never overridden: what people
+//! disabled or drain, what an application said of itself, and the unknown. It is visible: in the
+//! [counts](crate::BackendStats::last_resort), in [events](crate::EventKind) and in
+//! [`explain`](crate::Balancer::explain).
+//! ```
+//! use lb_core::{BackendId, Config, Request, Status, health::{Evidence, Probe, RiseFall}, sim::World};
+//! let mut world = World::new(1);
+//! let config: Config = "alpha beta".parse()?;
+//! let balancer = world.balancer(config.with_probes(RiseFall::default().assuming_up()));
+//! for name in ["alpha", "beta"] {
+//!     for _ in 0..3 {
+//!         balancer.observe(BackendId::new(name, 0), &Evidence::Probe(Probe::Failed), world.now())?;
+//!     }
+//! }
+//! balancer.set_status(BackendId::new("alpha", 0), Status::Disabled, world.now())?;
+//! assert_eq!(balancer.pick(&Request::new(world.now()), world.rng())?.name(), "beta");
+//! assert_eq!(balancer.stats().backends[1].last_resort, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The way back
+//! A backend that comes back is often cold. With a [slow start](crate::selector#slow-start) it gets a growing share,
+//! whatever took it away: silence, its own word, an ejection.
+//!
+//! # Several opinions
+//! All policies that are switched on see all evidence, and the worst opinion counts: what an application said stands,
+//! whatever ejection has to forgive. A [policy of your own](HealthPolicy) is asked in place of all of them.
 
 mod autodisable;
 mod eject;
