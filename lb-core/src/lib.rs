@@ -24,6 +24,9 @@
 //! - If your backends live elsewhere, implement [`Backend`] for them and use a [`selector`] on a slice of them.
 //! - A [`Selector`] or a [`HealthPolicy`] of your own fits into a [`Balancer`].
 //!
+//! Two pages help to choose: [which selector](selector#which-one), and [what to switch on](health#what-to-switch-on)
+//! so that work avoids backends that are not well.
+//!
 //! # What holds
 //! A pick takes no lock and allocates nothing. A limit is never exceeded, and a lease always gives its place back. Once
 //! a change of status has returned, nobody is picked against it. State belongs to a backend's name and survives every

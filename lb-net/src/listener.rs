@@ -23,6 +23,13 @@ const REST: Duration = Duration::from_millis(50);
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// Why an address cannot be listened on.
+/// ```
+/// let other = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let taken = other.local_addr()?;
+/// let error = lb_net::listener::bind(taken, 1).unwrap_err();
+/// assert_eq!((error.to_string(), error.address), (format!("cannot listen on {taken}"), taken));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}")]
 #[non_exhaustive]

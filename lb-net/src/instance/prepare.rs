@@ -32,6 +32,29 @@ use crate::{
 };
 
 /// A change that nothing is in the way of: [`commit`](Self::commit) makes it, dropping it leaves everything as it is.
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use lb_net::{config, instance::{Attendant, Instance, News}, manage::Process as _};
+/// # struct Quiet;
+/// # impl Attendant for Quiet {
+/// #     fn tell(&self, _: &News<'_>) {}
+/// # }
+/// # let directory = std::env::temp_dir().join(format!("lb-doctest-prepared-{}", std::process::id()));
+/// # let [_, _, high, low] = std::process::id().to_be_bytes();
+/// # let place = format!("127.99.{high}.{low}:17481");
+/// # let text = format!("control.directory = {directory:?}\npools.web.groups = '127.0.0.1:9'\n[services.www]\nlisten = '{place}'\npool = 'web'");
+/// # let model = config::parse(&text)?.model;
+/// # let instance = Instance::new(1, tokio::runtime::Handle::current(), std::sync::Arc::new(Quiet))?;
+/// let prepared = instance.prepare(&model)?; // listens already, and serves nobody yet
+/// drop(prepared);
+/// assert!(instance.services().is_empty());
+/// instance.prepare(&model)?.commit();
+/// assert_eq!(instance.services()[0].name, "www");
+/// # instance.stop();
+/// # instance.ended().await;
+/// # std::fs::remove_dir_all(directory)?;
+/// # Ok(()) }
+/// ```
 #[must_use = "dropping it changes nothing"]
 pub struct Prepared<'a> {
     instance: &'a Instance,

@@ -74,6 +74,23 @@ pub trait Fleet: Send + Sync {
 }
 
 /// A change of the configuration in force, or the text that says why it cannot be made.
+/// ```
+/// use lb_net::manage::{ChangeError, Edit, Fleet};
+/// fn forget_spares(fleet: &dyn Fleet) -> Result<(), ChangeError> {
+///     let edit: &mut Edit<'_> = &mut |config| {
+///         let first = config.groups.first().cloned().ok_or("there is no group")?;
+///         config.groups = vec![first];
+///         Ok(())
+///     };
+///     fleet.change(None, edit)
+/// }
+/// # let mut world = lb_core::sim::World::new(1);
+/// # let balancer = std::sync::Arc::new(world.balancer("alpha ! spare".parse()?));
+/// # let fleet = lb_net::manage::Managed::new(balancer, |_| Ok(()), |_| (), |_: &()| None);
+/// forget_spares(&fleet)?;
+/// assert_eq!(fleet.config().to_string(), "alpha");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Edit<'a> = dyn FnMut(&mut Config) -> Result<(), &'static str> + 'a;
 
 /// What can be ordered of one backend.

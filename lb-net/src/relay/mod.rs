@@ -44,6 +44,15 @@ impl Settings {
 }
 
 /// How a session ended.
+/// ```
+/// use lb_net::relay::End;
+/// let in_a_log = |end: End| match end {
+///     End::Finished => "finished",
+///     End::ClientReset => "the client has gone",
+///     _ => "broken off",
+/// };
+/// assert_eq!(in_a_log(End::IdleTimeout), "broken off");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {
@@ -58,6 +67,21 @@ pub enum End {
 }
 
 /// What became of a session.
+/// ```
+/// # use tokio::{io::AsyncWriteExt, net::{TcpListener, TcpStream}};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// # let (front, back) = (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
+/// # let mut user = TcpStream::connect(front.local_addr()?).await?;
+/// # let (client, upstream) = (front.accept().await?.0, TcpStream::connect(back.local_addr()?).await?);
+/// # let mut server = back.accept().await?.0;
+/// use lb_net::relay::{End, Relay, Relayed, Settings};
+/// user.write_all(b"hello").await?;
+/// user.shutdown().await?;
+/// server.shutdown().await?;
+/// let relayed: Relayed = Relay::new(client, upstream, &Settings::default()).await;
+/// assert_eq!((relayed.to_upstream_bytes, relayed.to_client_bytes, relayed.end), (5, 0, End::Finished));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Relayed {
