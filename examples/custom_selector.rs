@@ -33,11 +33,3 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn it_runs() {
-        super::main().unwrap();
-    }
-}
