@@ -1,24 +1,56 @@
 //! Moving bytes where [`lb_core`] decides.
 //!
-//! Start from [`TcpProxy`]: it accepts, asks a [`Balancer`](lb_core::Balancer) for a backend, connects, relays and
-//! reports; `http::HttpProxy` does so for each request. Everything is `Send` and runs on whatever tokio runtime you have;
-//! the `lb` program runs one single-threaded runtime for each worker.
+//! # Where to start
+//! | you balance | start from | feature |
+//! |---|---|---|
+//! | connections, whatever is spoken on them | [`TcpProxy`]: accepts, asks a [`Balancer`](lb_core::Balancer) for a backend, connects, relays, reports | `tcp` |
+//! | requests of HTTP/1.0 and 1.1 | `http::HttpProxy`: does so for each request, over connections that are kept on both sides | `http` |
+//! | what a configuration file says, and change it live | `instance::Instance`: pools, services, probes, control, of one `config::Model` | `instance` |
+//! | with a transport of your own | [`listener`], [`connect`], [`relay`]: accept, connect, carry | none |
+//! | with no transport at all | [`lb_core`] alone | |
 //!
-//! | feature | adds |
-//! |---|---|
-//! | `tcp` (default) | [`TcpProxy`]: L4 balancing |
-//! | `http` | `http::HttpProxy`: HTTP balancing |
-//! | `probe` | `probe`: active checks of backends |
-//! | `resolve` | `resolve`: host and service names to addresses, kept fresh |
-//! | `discover` | `discover`: backends from node files and DNS, watched |
-//! | `manage` | `manage`: balance's commands for a running balancer, over a unix socket |
-//! | `manage-http` | `manage::http`: the same over HTTP, as a JSON API, and metrics for Prometheus |
-//! | `serve` | `serve`: a listener for any tower service over HTTP/1, with limits |
-//! | `config` | `config`: the whole model of configuration as a value, read from TOML and written back |
-//! | `instance` | `instance`: one such model, running, and changed while clients are served |
-//! | `proxy-protocol` | `proxy_protocol`: who the client is, told by one proxy to the next; with `tcp`, both ways, with `http` of clients |
+//! A balancer wants to be driven: [`drive`] puts its changes into force, once for each. A transport takes the backends'
+//! addresses from the balancer's payloads, most simply a `Vec<SocketAddr>`; `resolve` keeps those of names fresh.
+//! Probes run beside the traffic (`probe::Monitor`), and management orders what people want (`manage`): both know the
+//! balancer and nothing of the transport, so that each may be left out.
+//! ```
+//! # #[cfg(feature = "tcp")]
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use lb_core::{Balancer, Config, rand::{SeedableRng, rngs::SmallRng}};
+//! use lb_net::{TcpProxy, listener};
+//! use std::{net::SocketAddr, sync::Arc, time::Instant};
 //!
-//! Without features there are the pieces to build a transport from: [`listener`], [`connect`], [`relay`], [`drive`].
+//! let config: Config = "127.0.0.1:8081 127.0.0.1:8082 ! 127.0.0.1:8083".parse()?;
+//! let addresses = |backend: &lb_core::BackendConfig| -> Vec<SocketAddr> { backend.name.parse().into_iter().collect() };
+//! let balancer = Arc::new(Balancer::new(config, Instant::now(), &mut SmallRng::seed_from_u64(7), addresses));
+//! tokio::spawn(lb_net::drive(Arc::clone(&balancer)));
+//! for listener in listener::bind("127.0.0.1:0".parse()?, 1)? {
+//!     let (proxy, stop) = (TcpProxy::new(Arc::clone(&balancer)), std::future::ready(()));
+//!     assert_eq!(proxy.serve(listener, stop).await?.cut, 0); // a signal in place of `stop` ends it later
+//! }
+//! # Ok(()) }
+//! # #[cfg(not(feature = "tcp"))]
+//! # fn main() {}
+//! ```
+//! Everything is `Send` and runs on whatever tokio runtime you have; the `lb` program runs one single-threaded runtime
+//! for each worker, with a listener of its own.
+//!
+//! # Features
+//! Each adds names and leaves behaviour alone. Without any there are the pieces to build a transport from.
+//!
+//! | feature | adds | with it come | and the crates |
+//! |---|---|---|---|
+//! | `tcp` (default) | [`TcpProxy`]: L4 balancing | | |
+//! | `http` | `http::HttpProxy`: HTTP balancing | `proxy-protocol` | httparse, httpdate, libc |
+//! | `probe` | `probe`: active checks of backends | | futures-util, httparse |
+//! | `resolve` | `resolve`: host and service names to addresses, kept fresh | | arc-swap, dns-lookup |
+//! | `discover` | `discover`: backends from node files and DNS, watched | `resolve` | |
+//! | `manage` | `manage`: balance's commands for a running balancer, over a unix socket | | serde_json |
+//! | `manage-http` | `manage::http`: the same over HTTP, as a JSON API, and metrics for Prometheus | `manage`, `serve` | http-body-util |
+//! | `serve` | `serve`: a listener for any tower service over HTTP/1, with limits | | http, http-body, hyper, hyper-util, tower-service |
+//! | `config` | `config`: the whole model of configuration as a value, read from TOML and written back | `discover`, `http`, `probe`, `tcp` | humantime, serde_json, toml |
+//! | `instance` | `instance`: one such model, running, and changed while clients are served | `config`, `manage-http` | |
+//! | `proxy-protocol` | `proxy_protocol`: who the client is, told by one proxy to the next; with `tcp`, both ways, with `http` of clients | | ipnet |
 
 #[cfg(any(feature = "tcp", feature = "http"))]
 mod alarm;
