@@ -258,7 +258,8 @@ impl<T: Send + Sync> Balancer<T> {
         self.change_entry(id, now, |entry| entry.set_weight(weight))
     }
 
-    /// Sets how many requests a backend works on at a time; 0 is none. Those above it run to their end.
+    /// Sets how many requests a backend works on at a time: `None` is any number, at 0 it gets none at all. Those above it
+    /// run to their end.
     ///
     /// # Errors
     /// When no configured backend has the id.

@@ -30,7 +30,8 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// `percent` of the requests and `per_second` besides; 0 and 0 is none at all. It begins as after a quiet time.
+    /// `percent` of the requests, 0 to 100 and more if you like, and `per_second` besides; 0 and 0 is none at all. It begins
+    /// as after a quiet time: with what 10 s of `per_second` bring in.
     #[must_use]
     pub fn new(percent: u8, per_second: u32, now: Instant) -> Self {
         let (percent, per_second) = (f64::from(percent), f64::from(per_second));

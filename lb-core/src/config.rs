@@ -245,13 +245,13 @@ impl BackendConfig {
         Self { name: name.into(), limit: None, weight: 1, status: Status::Enabled }
     }
 
-    /// With this many requests at a time; 0 is none.
+    /// With this many requests at a time; at 0 it gets none at all.
     #[must_use]
     pub fn with_limit(self, limit: u32) -> Self {
         Self { limit: Some(limit), ..self }
     }
 
-    /// With this share.
+    /// With this share relative to the others of its group; at 0 it gets only what is pinned to it.
     #[must_use]
     pub fn with_weight(self, weight: u16) -> Self {
         Self { weight, ..self }

@@ -114,7 +114,8 @@ impl<T> Queue<T> {
         self.by_deadline.is_empty()
     }
 
-    /// Joins behind all of the same priority.
+    /// Joins behind all of the same priority and before those of a greater number; 0 goes first. It may wait until
+    /// `deadline`.
     ///
     /// # Errors
     /// When as many wait as may.

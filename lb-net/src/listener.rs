@@ -40,7 +40,8 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// Listens on `address` with `count` sockets, one for each worker; the kernel spreads connections over them.
+/// Listens on `address` with `count` sockets, one for each worker; the kernel spreads connections over them. A count of
+/// 0 is no socket at all.
 ///
 /// Port 0 takes a free port, the same for all. An IPv6 listener takes IPv4 clients too. It fails if anything else
 /// listens there, another `lb` included.

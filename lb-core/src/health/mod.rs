@@ -54,7 +54,7 @@
 //!
 //! # What the application says
 //! An application that is asked may answer with a word ([`Said`]), and is believed at once: `rise` and `fall` are for
-//! guesses, and this is none.
+//! guesses, and this is none. Only `UP` after silence has to rise, as any good answer has.
 //!
 //! | it says | new requests | requests pinned to it | what runs there | idle connections to it |
 //! |---|---|---|---|---|

@@ -4,7 +4,7 @@ use super::Selector;
 use crate::{Group, Request, rand::Rng};
 
 /// The first backend that has room, in the order they were written; limits make the buckets. A weight of 0 leaves one
-/// out, other weights say nothing; so a slow start makes the bucket smaller.
+/// out, other weights say nothing: so a slow start or a share makes the bucket smaller.
 /// ```
 /// use lb_core::{Request, selector::{BucketFill, Selector}, sim::{Stub, World}};
 /// let mut world = World::new(1);

@@ -29,13 +29,13 @@
 //! No pick takes a lock or allocates, and ten thousand backends are none too many for any of them.
 //!
 //! # What settings do to it
-//! | | weight | a backend that is full or down | slow start |
+//! | | weight | a backend that is full or down | slow start, and less than [all of its share](crate::health::Share) |
 //! |---|---|---|---|
-//! | `round-robin` | turns: 5, 1, 1 give a a b a c a a | its turn passes to the next: the others keep their proportions | a growing weight, in ten steps |
-//! | `least-loaded`, `peak-ewma` | load is divided by it; beyond 8 backends draws too | is not compared | a growing weight |
-//! | `random` | chance | another draw | a growing weight |
-//! | `hash` | its share of the keys; a change moves only the difference | the next group (`%`), or another backend that takes over ([spilling](Hash::spilling), balance's `-H`) | a growing limit: no key moves. Without a limit it does nothing |
-//! | `bucket-fill` | only 0 counts | the next bucket | a growing limit. Without a limit it does nothing |
+//! | `round-robin` | turns: 5, 1, 1 give a a b a c a a | its turn passes to the next: the others keep their proportions | a smaller weight |
+//! | `least-loaded`, `peak-ewma` | load is divided by it; beyond 8 backends draws too | is not compared | a smaller weight |
+//! | `random` | chance | another draw | a smaller weight |
+//! | `hash` | its share of the keys; a change moves only the difference | the next group (`%`), or another backend that takes over ([spilling](Hash::spilling), balance's `-H`) | a smaller limit: no key moves. Without a limit nothing |
+//! | `bucket-fill` | only 0 counts | the next bucket | a smaller limit. Without a limit nothing |
 //!
 //! A weight of 0 leaves a backend only what is [pinned](crate::Request::with_pin) to it, whoever chooses. A limit is
 //! never exceeded; a request that finds all full can [wait](crate::Balancer::wait_for) for any of them, in a hash group
@@ -256,8 +256,9 @@ pub trait Selector: Debug + Send + Sync {
         wait_for::any_of(group, request)
     }
 
-    /// Whether slow start may scale the weights it sees. Where a weight decides who owns a key it must not, and where
-    /// weights say nothing it would do nothing: then the limits ramp up alone.
+    /// Whether slow starts and [shares](crate::health::Share) may scale the weights it sees. Where a weight decides who owns
+    /// a key they must not, and where weights decide nothing it would be in vain: then they scale the limits of those
+    /// backends that have one, and nothing else.
     fn ramps_weight(&self) -> bool {
         true
     }
