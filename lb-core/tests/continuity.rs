@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lb_core::{
     BackendConfig, BackendId, Balancer, Config, GroupConfig, Health, Outcome, SelectorKind, Start, Status,
-    health::{Cause, Eject, Probe, RiseFall},
+    health::{Cause, Eject, Probe, RiseFall, Said},
     selector::Metric,
     sim::World,
 };
@@ -41,7 +41,7 @@ fn what_runs_on_a_removed_backend_ends_without_harm() {
 fn health_survives_an_update_that_does_not_concern_it() {
     let mut scene = Scene::new(probed("a b c"));
     scene.probe("a", Probe::Failed);
-    scene.probe("b", Probe::SaidDown);
+    scene.probe("b", Probe::Said(Said::Down));
     scene.update(probed("c::7 b a d"));
     assert_eq!(scene.health("a"), Health::Down(Cause::Silent));
     assert_eq!(scene.health("b"), Health::Down(Cause::Said));
@@ -237,7 +237,7 @@ fn taking_probes_away_takes_away_what_they_said() {
     let mut scene = Scene::new(config("a b c d").with_probes(RiseFall::new(one, one)));
     scene.probe("a", Probe::Passed);
     scene.probe("b", Probe::Failed);
-    scene.probe("c", Probe::SaidDown);
+    scene.probe("c", Probe::Said(Said::Down));
     scene.update(config("a b c d"));
     assert_eq!(["a", "b", "c", "d"].map(|name| scene.health(name)), [Health::Up; 4]);
 }

@@ -14,7 +14,7 @@ use std::{
 
 use lb_core::{
     BackendConfig, BackendId, Balancer, Config, Event, EventKind, Health, Lease, Outcome, Request, Status,
-    health::{Cause, Eject, Evidence, Probe, RiseFall},
+    health::{Cause, Eject, Evidence, Probe, RiseFall, Said},
     rand::{SeedableRng as _, rngs::SmallRng},
     sim::World,
 };
@@ -132,7 +132,7 @@ fn what_is_told_is_a_chain_whatever_comes_together() {
     scene.pass(Duration::from_secs(10));
     scene.probe("a", Probe::Passed);
     scene.end_at("a", Outcome::Success, 1);
-    scene.probe("a", Probe::SaidDown);
+    scene.probe("a", Probe::Said(Said::Down));
     scene.settle();
     let mut last = Health::Up;
     for event in scene.balancer.take_events() {
@@ -224,7 +224,7 @@ fn the_last_resort_begins_and_is_over() {
 fn nobody_to_be_tried_is_no_last_resort() {
     let mut scene = recorded(probed("a b"));
     scene.order_status("a", Status::Disabled);
-    scene.probe("b", Probe::SaidDown);
+    scene.probe("b", Probe::Said(Said::Down));
     scene.settle();
     assert_eq!(told(&scene), ["a is disabled", "a is drained", "b is down: said so (its answer to a probe)"]);
     let mut unknown = recorded(config("a").with_probes(RiseFall::default()));

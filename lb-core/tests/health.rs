@@ -13,7 +13,7 @@ use std::{
 
 use lb_core::{
     Cause, Config, Health, Outcome, Request, SelectorKind, Status,
-    health::{Eject, Probe, RequestFailures, RiseFall},
+    health::{Eject, Probe, RequestFailures, RiseFall, Said},
     sim::World,
 };
 use support::{Scene, config, id};
@@ -42,7 +42,7 @@ fn status_and_health_leave_each_other_alone() {
     let mut scene = Scene::new(probed("a b"));
     for status in [Status::Disabled, Status::Draining, Status::Enabled] {
         scene.order_status("a", status);
-        for (probe, health) in [(Probe::Failed, SILENT), (Probe::SaidDown, SAID), (Probe::Passed, Health::Up)] {
+        for (probe, health) in [(Probe::Failed, SILENT), (Probe::Said(Said::Down), SAID), (Probe::Passed, Health::Up)] {
             scene.probe("a", probe);
             assert_eq!((scene.stats("a").status, scene.health("a")), (status, health));
         }
@@ -58,7 +58,7 @@ fn status_and_health_leave_each_other_alone() {
 fn enable_forgets_silence_and_ejection_but_not_what_the_application_said() {
     let mut scene = Scene::new(probed("a b c d").with_ejection(Eject::default()));
     scene.probe("a", Probe::Failed);
-    scene.probe("b", Probe::SaidDown);
+    scene.probe("b", Probe::Said(Said::Down));
     scene.refuse("c", 3);
     for name in ["a", "b", "c"] {
         scene.order_status(name, Status::Disabled);
@@ -100,7 +100,7 @@ fn probes_move_traffic_only_when_enough_agree() {
     assert_eq!(fails.map(|probe| seen(&mut scene, probe)), [true, true, true, true, true, false]);
     let passes = [Probe::Passed, Probe::Failed, Probe::Passed, Probe::Passed];
     assert_eq!(passes.map(|probe| seen(&mut scene, probe)), [false, false, false, true]);
-    assert!(!seen(&mut scene, Probe::SaidDown), "the application is believed at once");
+    assert!(!seen(&mut scene, Probe::Said(Said::Down)), "the application is believed at once");
     assert!(seen(&mut scene, Probe::Passed), "and at once again");
 }
 
@@ -342,7 +342,7 @@ fn autodisable_takes_down_until_enabled() {
 #[test]
 fn autodisable_takes_nothing_from_probes() {
     let mut scene = Scene::new(config("a b").with_probes(RiseFall::default().assuming_up()).with_autodisable());
-    scene.probe("a", Probe::SaidDown);
+    scene.probe("a", Probe::Said(Said::Down));
     scene.refuse("b", 1);
     scene.enable("a");
     assert_eq!(scene.health("a"), SAID, "the application's word stands");

@@ -6,7 +6,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use lb_core::{
     BackendId, Config, NoPick, Outcome, Request, SelectorKind, Status,
-    health::{Eject, Evidence, Probe, RiseFall},
+    health::{Eject, Evidence, Probe, RiseFall, Said},
 };
 use support::{Scene, config, id, tried};
 
@@ -22,7 +22,7 @@ fn became(text: &str, settled: bool) -> Scene {
         let name = word.split(':').next().unwrap_or(word);
         match name.trim_end_matches(char::is_numeric) {
             "silent" => scene.probe(name, Probe::Failed),
-            "said" => scene.probe(name, Probe::SaidDown),
+            "said" => scene.probe(name, Probe::Said(Said::Down)),
             "disabled" => scene.order_status(name, Status::Disabled),
             "draining" => scene.order_status(name, Status::Draining),
             "nought" => scene.balancer.set_weight(id(name), 0, scene.now()).expect("it is configured"),

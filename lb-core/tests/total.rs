@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 use lb_core::{
     BackendConfig, BackendId, BackendStats, Balancer, Cause, Config, GroupConfig, Health, Lease, NoPick, Outcome,
     Reason, Request, SelectorKind, Start, Status, Tried,
-    health::{Eject, Evidence, Probe, RequestFailures, RiseFall, Traffic},
+    health::{Eject, Evidence, Probe, RequestFailures, RiseFall, Said, Traffic},
     selector::{Hash, Metric, Random, RoundRobin, Selector},
     sim::{Stub, World},
 };
@@ -87,7 +87,7 @@ fn step() -> impl Strategy<Value = Step> {
     let evidence = select(vec![
         Evidence::Probe(Probe::Passed),
         Evidence::Probe(Probe::Failed),
-        Evidence::Probe(Probe::SaidDown),
+        Evidence::Probe(Probe::Said(Said::Down)),
         Evidence::Traffic(Traffic::new(Outcome::ConnectFailed)),
         Evidence::Ejected,
         Evidence::Readmitted,

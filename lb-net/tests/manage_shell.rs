@@ -15,7 +15,7 @@ use std::{
 
 use lb_core::{
     BackendConfig, BackendId, Balancer, Config, Lease, Outcome, Request, Status,
-    health::{Evidence, Probe, RiseFall},
+    health::{Evidence, Probe, RiseFall, Said},
     rand::{SeedableRng, rngs::SmallRng},
 };
 use lb_net::manage::{End, Fleet, Managed, Order, Reply, Shell};
@@ -135,7 +135,7 @@ fn the_state_tells_people_from_observation() {
     for id in &ids {
         desk.balancer.observe(*id, &Evidence::Probe(Probe::Passed), Instant::now()).unwrap();
     }
-    desk.balancer.observe(ids[1], &Evidence::Probe(Probe::SaidDown), Instant::now()).unwrap();
+    desk.balancer.observe(ids[1], &Evidence::Probe(Probe::Said(Said::Down)), Instant::now()).unwrap();
     desk.said("disable 2; drain 3");
     let states: Vec<String> = (0..4).map(|at| desk.row(at)[12..15].to_owned()).collect();
     assert_eq!(states, ["ENA", "dis", "DIS", "DRN"]);

@@ -9,7 +9,7 @@ mod support;
 use std::{fs, net::IpAddr, path::PathBuf, time::Duration};
 
 use checks::*;
-use lb_core::Health;
+use lb_core::{Health, health::Said};
 use lb_net::probe::{Answer, Exec, Http, Monitor, Probe, StatusSet, Target, Tcp};
 use support::{Manner, Refusing, Stub, eventually, soon};
 use tokio::net::TcpListener;
@@ -61,8 +61,8 @@ async fn http_judges_the_status_and_the_body() {
 async fn down_is_the_applications_word_whatever_the_status() {
     for status in ["200 OK", "503 Service Unavailable"] {
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\nDOWN\n");
-        assert_eq!(ask(&Http::new("/").with_expect("UP"), &answer).await, Answer::SaidDown);
-        assert_eq!(ask(&Http::new("/"), &answer).await, Answer::SaidDown);
+        assert_eq!(ask(&Http::new("/").with_expect("UP"), &answer).await, Answer::Said(Said::Down, None));
+        assert_eq!(ask(&Http::new("/"), &answer).await, Answer::Said(Said::Down, None));
     }
     let page = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nDOWNTOWN\n";
     assert_eq!(ask(&Http::new("/"), page).await, Answer::Passed, "a page that only begins so says nothing");

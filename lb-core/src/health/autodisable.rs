@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Cause, Evidence, Health, HealthPolicy, Probe, Verdict};
+use super::{Cause, Evidence, Health, HealthPolicy, Probe, Said, Verdict};
 use crate::Outcome;
 
 /// One failed connect takes a backend down; only an operator, or a probe that passes, brings it back.
@@ -24,7 +24,9 @@ impl HealthPolicy for Autodisable {
             Evidence::Traffic(traffic) if traffic.outcome == Outcome::ConnectFailed => {
                 Verdict::health(Health::Down(Cause::Silent))
             }
-            Evidence::Enabled | Evidence::Probe(Probe::Passed) => Verdict::health(Health::Up),
+            Evidence::Enabled | Evidence::Probe(Probe::Passed | Probe::Said(Said::Up(_))) => {
+                Verdict::health(Health::Up)
+            }
             _ => Verdict::default(),
         }
     }

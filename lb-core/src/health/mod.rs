@@ -227,7 +227,7 @@ impl Evidence {
         match self {
             Self::Probe(Probe::Passed) => "probe passed",
             Self::Probe(Probe::Failed) => "probe failed",
-            Self::Probe(Probe::SaidDown) => "its answer to a probe",
+            Self::Probe(Probe::Said(_)) => "its answer to a probe",
             Self::Traffic(traffic) => traffic.outcome.reason(),
             Self::Ejected => "ejected",
             Self::Readmitted => "tried again with success",
@@ -238,18 +238,18 @@ impl Evidence {
 
 /// How a probe ended.
 /// ```
-/// use lb_core::health::Probe;
-/// assert_ne!(Probe::Failed, Probe::SaidDown, "silence is not an answer");
+/// use lb_core::health::{Probe, Said};
+/// assert_ne!(Probe::Failed, Probe::Said(Said::Down), "silence is not an answer");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Probe {
-    /// As expected.
+    /// As expected, and that is all it says.
     Passed,
     /// Not as expected, or nothing in time.
     Failed,
-    /// The application answered that it wants no work.
-    SaidDown,
+    /// The application said of itself how it is.
+    Said(Said),
 }
 
 /// A failed request.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Cause, Evidence, Health, HealthPolicy, Probe, Verdict};
+use super::{Cause, Evidence, Health, HealthPolicy, Probe, Said, Verdict};
 use crate::rand::Rng;
 
 /// Up after `rise` good probes in a row, down after `fall` bad ones.
@@ -90,9 +90,9 @@ impl RiseFall {
     fn judge(&mut self, probe: Probe) -> Option<Health> {
         let health = self.state.health;
         let (enough, to) = match (probe, health) {
-            (Probe::SaidDown, _) => (1, Health::Down(Cause::Said)),
-            (Probe::Passed, Health::Down(Cause::Silent)) => (self.rise.get(), Health::Up),
-            (Probe::Passed, _) => (1, Health::Up),
+            (Probe::Said(Said::Down | Said::Drain | Said::Maintenance), _) => (1, Health::Down(Cause::Said)),
+            (Probe::Passed | Probe::Said(Said::Up(_)), Health::Down(Cause::Silent)) => (self.rise.get(), Health::Up),
+            (Probe::Passed | Probe::Said(Said::Up(_)), _) => (1, Health::Up),
             (Probe::Failed, _) => (self.fall.get(), Health::Down(Cause::Silent)),
         };
         if to == health {
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn the_application_is_believed_at_once() {
         let policy = RiseFall::default().assuming_up().for_backend();
-        let probes = [Probe::SaidDown, Probe::SaidDown, Probe::Passed];
+        let probes = [Probe::Said(Said::Down), Probe::Said(Said::Down), Probe::Passed];
         assert_eq!(healths(policy, &probes), [Some(Health::Down(Cause::Said)), None, Some(Health::Up)]);
     }
 

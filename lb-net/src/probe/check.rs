@@ -96,14 +96,21 @@ pub(super) async fn round(checks: Arc<[Check]>, id: BackendId, backend: String, 
     Finding { id, backend, answer: worst.0, reason: worst.1 }
 }
 
-/// All checks of one address; the first that does not pass decides.
+/// All checks of one address; the first that does not pass decides. Where all do, it is the smallest share that was said.
 async fn look(checks: &[Check], target: &Target) -> (Answer, String) {
+    let mut least = (Answer::Passed, "probe: passed".to_owned());
     for check in checks {
         let answer = check.make(target).await;
-        if answer != Answer::Passed {
-            let reason = format!("probe: {}: {}", check.name, answer.reason());
-            return (answer, reason);
+        let share = answer.share();
+        let says_nothing = answer == Answer::Passed || least.0 != Answer::Passed && share >= least.0.share();
+        if share.is_some() && says_nothing {
+            continue;
+        }
+        let reason = format!("probe: {}: {}", check.name, answer.reason());
+        least = (answer, reason);
+        if share.is_none() {
+            break;
         }
     }
-    (Answer::Passed, "probe: passed".into())
+    least
 }

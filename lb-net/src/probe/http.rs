@@ -92,7 +92,7 @@ impl Http {
     fn judge(&self, said: &Said<'_>) -> Answer {
         let body = said.body.map(<[u8]>::trim_ascii);
         if body == Some(DOWN) {
-            return Answer::SaidDown;
+            return Answer::Said(lb_core::health::Said::Down, None);
         }
         if !self.status.contains(said.status) {
             return Answer::Failed(format!("status {}", said.status));

@@ -28,9 +28,10 @@ mod switch;
 mod tcp;
 mod words;
 
-use std::{fmt::Debug, net::SocketAddr};
+use std::{borrow::Cow, fmt::Debug, net::SocketAddr};
 
 use async_trait::async_trait;
+use lb_core::health::{Said, Share};
 
 #[cfg(feature = "config")]
 pub(crate) use self::words::escape;
@@ -89,20 +90,23 @@ impl Target {
 
 /// How a probe ended. Reasons are short, in lower case, and read well behind `probe: http=/health: `.
 /// ```
+/// use lb_core::health::Said;
 /// use lb_net::probe::Answer;
 /// assert_eq!(Answer::Failed("status 503".into()).reason(), "status 503");
+/// let down = Answer::Said(Said::Down, Some("no database".into()));
+/// assert_eq!(down.reason(), "the application said DOWN: no database");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
-    /// As expected.
+    /// As expected, and that is all it says.
     Passed,
     /// It answered, but otherwise than expected.
     Failed(String),
     /// Nothing that could be called an answer. Another address of the backend may have one.
     Silent(String),
-    /// The application said that it wants no work.
-    SaidDown,
+    /// The application's own word, and the reason that it gave. A word of being up is as good as [`Passed`](Self::Passed).
+    Said(Said, Option<String>),
     /// Nobody knows, for a reason of our own: descriptors or processes have run out, say. It changes nothing.
     Inconclusive(String),
 }
@@ -110,11 +114,21 @@ pub enum Answer {
 impl Answer {
     /// Why it is so.
     #[must_use]
-    pub fn reason(&self) -> &str {
+    pub fn reason(&self) -> Cow<'_, str> {
         match self {
-            Self::Passed => "passed",
-            Self::SaidDown => "the application said DOWN",
-            Self::Failed(reason) | Self::Silent(reason) | Self::Inconclusive(reason) => reason,
+            Self::Passed => "passed".into(),
+            Self::Said(word, None) => format!("the application said {word}").into(),
+            Self::Said(word, Some(reason)) => format!("the application said {word}: {reason}").into(),
+            Self::Failed(reason) | Self::Silent(reason) | Self::Inconclusive(reason) => reason.into(),
+        }
+    }
+
+    /// The share of its work that it takes, where the answer lets it take some.
+    pub(crate) fn share(&self) -> Option<Share> {
+        match self {
+            Self::Passed => Some(Share::FULL),
+            Self::Said(Said::Up(share), _) => Some(*share),
+            _ => None,
         }
     }
 }

@@ -254,7 +254,7 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
         let ended = match finding.answer {
             Answer::Passed => Ended::Passed,
             Answer::Failed(_) | Answer::Silent(_) => Ended::Failed,
-            Answer::SaidDown => Ended::SaidDown,
+            Answer::Said(word, _) => Ended::Said(word),
             Answer::Inconclusive(_) => return,
         };
         if self.still_counts(finding.id) {
