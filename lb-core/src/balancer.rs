@@ -217,6 +217,26 @@ impl<T: Send + Sync> Balancer<T> {
         Ok(member.ok_or(UnknownBackend(id))?.judge(evidence, reason, now))
     }
 
+    /// Notes when a backend will be probed next, so that its [stats](BackendStats::next_probe) tell; nothing where nobody
+    /// knows. It changes nothing else.
+    /// ```
+    /// use lb_core::{BackendId, sim};
+    /// let mut world = sim::World::new(1);
+    /// let balancer = world.balancer("alpha".parse()?);
+    /// let soon = world.now() + std::time::Duration::from_secs(2);
+    /// balancer.set_next_probe(BackendId::new("alpha", 0), Some(soon))?;
+    /// assert_eq!(balancer.stats().backends[0].next_probe, Some(soon));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When no configured backend has the id.
+    pub fn set_next_probe(&self, id: BackendId, at: Option<Instant>) -> Result<(), UnknownBackend> {
+        let snapshot = self.shared.snapshot.load();
+        snapshot.slot(id).ok_or(UnknownBackend(id))?.member.set_next_probe(at);
+        Ok(())
+    }
+
     /// From now on changes are kept as events for [`take_events`](Self::take_events). Without this none is made.
     pub fn record_events(&self) {
         self.shared.journal.record();

@@ -20,6 +20,7 @@ use crate::{
     journal::Journal,
     member::{Common, Member},
     openings::{CurrentOpenings, Openings},
+    part::{Part, Scale},
     selector::Failover,
     snapshot::{Roster, Slot, Snapshot},
 };
@@ -292,25 +293,37 @@ impl<T: Send + Sync> Control<T> {
         Arc::new(snapshot)
     }
 
-    /// Members with the weights they have now. While one of a group ramps up, all its weights count in tenths.
+    /// Members with the weights and limits they have now: each has its part of one or the other.
     fn slots(&self, now: Instant) -> Box<[Slot<T>]> {
-        let ramp = self.ramp();
-        let mut ramping = vec![false; self.config.groups.len()];
+        let (ramp, mut scales) = (self.ramp(), vec![Scale::default(); self.config.groups.len()]);
         let has_latency = self.custom.is_some() || self.config.groups.iter().any(|group| group.selector.sees_latency());
+        let mut parts = Vec::with_capacity(self.entries.len());
         for entry in &self.entries {
             entry.member.has_latency.store(has_latency, Relaxed);
-            let by_weight = self.custom.is_some() || self.parts.get(entry.group()).is_some_and(|p| p.ramps_weight());
-            entry.apply_limit(now, ramp.filter(|_| !by_weight));
-            if let Some(group) = ramping.get_mut(entry.group()) {
-                *group |= by_weight && entry.is_ramping();
+            let (part, by_weight) = (entry.part(now, ramp), self.scales_weight(entry.group()));
+            entry.apply_limit(if by_weight { Part::WHOLE } else { part });
+            let part = if by_weight { part } else { Part::WHOLE };
+            if let Some(scale) = scales.get_mut(self.compared_in(entry.group())) {
+                *scale = scale.with(part);
             }
+            parts.push(part);
         }
-        let slot = |entry: &Entry<T>| {
-            let in_tenths = ramping.get(entry.group()).is_some_and(|ramping| *ramping);
-            let steps = if in_tenths { entry.steps(now, ramp) } else { 1 };
-            Slot { member: Arc::clone(&entry.member), weight: u32::from(entry.weight) * steps }
+        let slot = |(entry, part): (&Entry<T>, Part)| {
+            let scale = scales.get(self.compared_in(entry.group())).copied().unwrap_or_default();
+            Slot { member: Arc::clone(&entry.member), weight: scale.weight(entry.weight, part) }
         };
-        self.entries.iter().map(slot).collect()
+        self.entries.iter().zip(parts).map(slot).collect()
+    }
+
+    /// Whether a group's weights, and not its limits, follow slow starts and shares.
+    fn scales_weight(&self, group: usize) -> bool {
+        let selector = self.custom.as_ref().or_else(|| self.parts.get(group));
+        selector.is_some_and(|selector| selector.ramps_weight())
+    }
+
+    /// The group whose weights these are compared with: a selector over all groups compares them all.
+    fn compared_in(&self, group: usize) -> usize {
+        if self.custom.is_some() { 0 } else { group }
     }
 
     fn rebuild_selector(&mut self, roster: &Roster<T>, request: &Request<'_>) -> Arc<dyn Selector> {

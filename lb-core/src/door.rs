@@ -20,15 +20,17 @@ const DRAINING: u64 = 1 << 40;
 const DISABLED: u64 = 1 << 41;
 const WEIGHTLESS: u64 = 1 << 42;
 const HEALTH_AT: u32 = 43;
-const HEALTH: u64 = 0b11 << HEALTH_AT;
-const EJECTION_AT: u32 = 45;
+const HEALTH: u64 = 0b111 << HEALTH_AT;
+/// The bit of a health that is the application's own word: no new work, whoever asks.
+const SAID: u64 = 0b100 << HEALTH_AT;
+const EJECTION_AT: u32 = 46;
 const EJECTION: u64 = 0b11 << EJECTION_AT;
-const REMOVED: u64 = 1 << 47;
+const REMOVED: u64 = 1 << 48;
 /// None of these set: it is a matter of the limit alone.
-const GATES: u64 = 0xff << 40;
+const GATES: u64 = 0x1ff << 40;
 
 /// The low bits of the successes are the topmost ones, so that what they carry is lost and changes nothing else.
-const SUCCESSES_AT: u32 = 48;
+const SUCCESSES_AT: u32 = 49;
 /// Successes after which `Door::halves` grows: half of what the word can count, so that its last bit must agree with
 /// the word's topmost one, and a growth that is still under way is seen.
 const HALF: u64 = 1 << (63 - SUCCESSES_AT);
@@ -149,7 +151,9 @@ impl Door {
             Health::Up | Health::Ejected => 0,
             Health::Unknown => 1,
             Health::Down(Cause::Silent) => 2,
-            Health::Down(Cause::Said) => 3,
+            Health::Draining => 4,
+            Health::Down(Cause::Said) => 5,
+            Health::Down(Cause::Maintenance) => 6,
         };
         self.change(|word| word & !HEALTH | code << HEALTH_AT);
     }
@@ -214,17 +218,18 @@ impl Reading {
             Fit::Down
         } else if self.is_full() {
             Fit::Full
-        } else if self.0 & (DRAINING | WEIGHTLESS) != 0 {
+        } else if self.0 & (DRAINING | WEIGHTLESS | SAID) != 0 {
             Fit::PinnedOnly
         } else {
             Fit::Yes
         }
     }
 
-    /// Whether it could take work at all, with room and weight. At last resort silence and ejection do not count.
+    /// Whether it could take work at all, were it only what is pinned to it, with room and weight. At last resort silence
+    /// and ejection do not count.
     pub(crate) fn is_up(self, last_resort: bool) -> bool {
-        let healthy = match self.0 >> HEALTH_AT & 0b11 {
-            0 => true,
+        let healthy = match self.health_code() {
+            0 | 4 => true,
             2 => last_resort,
             _ => false,
         };
@@ -232,9 +237,14 @@ impl Reading {
         self.0 & (DISABLED | REMOVED) == 0 && healthy && admitted
     }
 
-    /// Whether people, weight and membership would let it take work.
-    pub(crate) fn is_ordered_in(self) -> bool {
-        self.0 & (DISABLED | REMOVED | DRAINING | WEIGHTLESS) == 0
+    /// Whether people, weight, membership and the application's own word would let it take new work.
+    pub(crate) fn is_let_in(self) -> bool {
+        self.0 & (DISABLED | REMOVED | DRAINING | WEIGHTLESS | SAID) == 0
+    }
+
+    /// Whether the application said that it wants no new work.
+    pub(crate) fn is_said(self) -> bool {
+        self.0 & SAID != 0
     }
 
     pub(crate) fn is_removed(self) -> bool {
@@ -255,13 +265,20 @@ impl Reading {
 
     /// What was observed, the worse of probes and ejection.
     pub(crate) fn health(self) -> Health {
-        match self.0 >> HEALTH_AT & 0b11 {
-            0 if self.ejection() == Ejection::In => Health::Up,
-            0 => Health::Ejected,
+        match self.health_code() {
+            0 | 4 if self.ejection() != Ejection::In => Health::Ejected,
+            0 => Health::Up,
             1 => Health::Unknown,
             2 => Health::Down(Cause::Silent),
+            4 => Health::Draining,
+            6 => Health::Down(Cause::Maintenance),
             _ => Health::Down(Cause::Said),
         }
+    }
+
+    /// As [`Door::set_health`] wrote it.
+    fn health_code(self) -> u64 {
+        (self.0 & HEALTH) >> HEALTH_AT
     }
 
     pub(crate) fn ejection(self) -> Ejection {
@@ -283,7 +300,8 @@ mod tests {
     use super::*;
 
     const SILENT: Health = Health::Down(Cause::Silent);
-    const SAID: Health = Health::Down(Cause::Said);
+    const DOWN: Health = Health::Down(Cause::Said);
+    const MAINTENANCE: Health = Health::Down(Cause::Maintenance);
 
     #[test]
     fn status_health_and_room_decide_together() {
@@ -294,7 +312,12 @@ mod tests {
             (Status::Enabled, Health::Unknown, None, Fit::Down, Fit::Down),
             (Status::Enabled, SILENT, None, Fit::Down, Fit::Yes),
             (Status::Enabled, SILENT, Some(0), Fit::Down, Fit::Full),
-            (Status::Enabled, SAID, None, Fit::Down, Fit::Down),
+            (Status::Enabled, DOWN, None, Fit::Down, Fit::Down),
+            (Status::Enabled, MAINTENANCE, None, Fit::Down, Fit::Down),
+            (Status::Enabled, Health::Draining, None, Fit::PinnedOnly, Fit::PinnedOnly),
+            (Status::Enabled, Health::Draining, Some(0), Fit::Full, Fit::Full),
+            (Status::Draining, Health::Draining, None, Fit::PinnedOnly, Fit::PinnedOnly),
+            (Status::Disabled, Health::Draining, None, Fit::Down, Fit::Down),
             (Status::Draining, Health::Up, None, Fit::PinnedOnly, Fit::PinnedOnly),
             (Status::Draining, SILENT, None, Fit::Down, Fit::PinnedOnly),
             (Status::Disabled, Health::Up, None, Fit::Down, Fit::Down),
@@ -303,6 +326,21 @@ mod tests {
         for (status, health, limit, plain, last) in rows {
             let got = (at(status, health, limit).fit(false), at(status, health, limit).fit(true));
             assert_eq!(got, (plain, last), "{status} {health:?} {limit:?}");
+        }
+    }
+
+    #[test]
+    fn every_health_and_status_is_read_as_it_was_written_and_ejection_is_beside_it() {
+        let healths = [Health::Up, Health::Unknown, SILENT, Health::Draining, DOWN, MAINTENANCE];
+        for status in [Status::Enabled, Status::Draining, Status::Disabled] {
+            for health in healths {
+                let door = Door::new(status, health, Some(9));
+                assert_eq!((door.read().status(), door.read().health()), (status, health));
+                door.set_ejection(None, Ejection::Out);
+                let worse = if matches!(health, Health::Up | Health::Draining) { Health::Ejected } else { health };
+                assert_eq!((door.read().health(), door.read().ejection()), (worse, Ejection::Out));
+                assert_eq!((door.read().limit(), door.read().in_flight(), door.successes()), (Some(9), 0, 0));
+            }
         }
     }
 
@@ -330,14 +368,14 @@ mod tests {
 
     #[test]
     fn successes_are_counted_beyond_the_word_and_change_nothing_else() {
-        let door = Door::new(Status::Draining, SAID, Some(7));
+        let door = Door::new(Status::Draining, DOWN, Some(7));
         door.set_ejection(None, Ejection::HalfOpen);
         let before = door.read().0;
         for count in 1..=5 * HALF {
             door.word.fetch_add(1, Relaxed);
             door.leave(true);
             assert_eq!(door.successes(), count);
-            assert_eq!(door.read().0 << 16, before << 16);
+            assert_eq!(door.read().0 << (64 - SUCCESSES_AT), before << (64 - SUCCESSES_AT));
         }
         // Between the word and the halves: the reader is right all the same.
         door.halves.fetch_sub(1, Relaxed);

@@ -15,11 +15,9 @@ use crate::{
     handle::Handles,
     health::{Evidence, Health},
     member::Member,
-    stats::Counts,
+    part::{Part, STEPS},
+    stats::{Counts, Ejected},
 };
-
-/// Steps of a slow start.
-const STEPS: u32 = 10;
 
 pub(crate) struct Entry<T> {
     pub(crate) member: Arc<Member<T>>,
@@ -133,7 +131,7 @@ impl<T> Entry<T> {
 
     pub(crate) fn is_up(&self) -> bool {
         let door = self.member.door.read();
-        door.is_ordered_in() && door.is_up(false)
+        door.is_let_in() && door.is_up(false)
     }
 
     pub(crate) fn is_ejected(&self) -> bool {
@@ -154,8 +152,9 @@ impl<T> Entry<T> {
             return self.member.tell_health(|| format!("{reason}, {time}"), now);
         }
         let health = self.member.door.read().health();
-        let reason = || format!("tried again: {reason}, {time}");
-        self.member.record(now, |backend| EventKind::Health { backend, from: health, to: health, reason: reason() });
+        let reason = format!("tried again: {reason}, {time}");
+        self.member.set_reason(reason.clone());
+        self.member.record(now, |backend| EventKind::Health { backend, from: health, to: health, reason });
     }
 
     /// Half-opens the door when the period is over. Returns whether it was.
@@ -197,8 +196,19 @@ impl<T> Entry<T> {
         }
     }
 
-    pub(crate) fn is_ramping(&self) -> bool {
-        self.ramp.is_some()
+    /// How much of its share it has now: of its slow start and of what it said.
+    pub(crate) fn part(&self, now: Instant, whole: Option<Duration>) -> Part {
+        Part { tenths: self.steps(now, whole), percent: u32::from(self.member.share().get()) }
+    }
+
+    /// Where it stands with its ejection.
+    pub(crate) fn ejected(&self) -> Option<Ejected> {
+        match self.member.door.read().ejection() {
+            Ejection::In => None,
+            Ejection::Out => Some(Ejected::Until(self.ejected_until)),
+            Ejection::HalfOpen => Some(Ejected::HalfOpen),
+            Ejection::Trial => Some(Ejected::Trial),
+        }
     }
 
     /// How many tenths of its share it has, 1 to 10.
@@ -212,11 +222,10 @@ impl<T> Entry<T> {
         self.ramp.as_ref().is_some_and(|ramp| ramp.step != self.steps(now, whole))
     }
 
-    /// The limit in force. `whole` is given where the limit ramps up and not the weight.
-    pub(crate) fn apply_limit(&self, now: Instant, whole: Option<Duration>) {
+    /// The limit in force: `part` of what people set, and never 0 by that.
+    pub(crate) fn apply_limit(&self, part: Part) {
         let Some(limit) = self.limit.filter(|limit| *limit > 0) else { return };
-        let steps = if whole.is_some() { self.steps(now, whole) } else { STEPS };
-        let limit = (u64::from(limit) * u64::from(steps) / u64::from(STEPS)).max(1) as u32;
+        let limit = part.of(limit);
         if self.member.door.read().limit() != Some(limit) {
             self.member.door.set_limit(Some(limit));
         }

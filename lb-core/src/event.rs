@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Instant};
 
-use crate::{BackendId, Diff, Status, health::Health};
+use crate::{
+    BackendId, Diff, Status,
+    health::{Health, Share},
+};
 
 /// One change, as [`take_events`](crate::Balancer::take_events) hands it out. Its text is a line for a person's log,
 /// without the time.
@@ -46,6 +49,17 @@ pub enum EventKind {
         to: Health,
         /// Why: `connect failed`, `probe failed`, `enabled by hand`, or the words of whoever
         /// [observed](crate::Balancer::observe_because) it.
+        reason: String,
+    },
+    /// A backend takes another part of its share than before, up or not.
+    Share {
+        /// Which one.
+        backend: Subject,
+        /// How much it took until now.
+        from: Share,
+        /// How much it takes.
+        to: Share,
+        /// Why, as for health.
         reason: String,
     },
     /// People ordered something else.
@@ -124,6 +138,9 @@ impl fmt::Display for EventKind {
                 let still = if from == to { "still " } else { "" };
                 write!(f, "{backend} is {still}{to} ({reason})")
             }
+            Self::Share { backend, to, reason, .. } => {
+                write!(f, "{backend} takes {} % of its share ({reason})", to.get())
+            }
             Self::Status { backend, to, .. } => write!(f, "{backend} is {to}"),
             Self::Drained { backend } => write!(f, "{backend} is drained"),
             Self::LastResort { begun: true } => {
@@ -154,11 +171,15 @@ mod tests {
     fn each_kind_is_a_line_for_a_log() {
         let health = |from, to, reason: &str| EventKind::Health { backend: alpha(), from, to, reason: reason.into() };
         let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
-        let silent = Health::Down(Cause::Silent);
+        let (silent, forty) = (Health::Down(Cause::Silent), Share::percent(40).unwrap());
         let rows = [
             (health(Health::Up, silent, "connect failed"), "alpha:80 is down: silent (connect failed)"),
             (health(silent, Health::Up, "enabled by hand"), "alpha:80 is up (enabled by hand)"),
             (health(Health::Ejected, Health::Ejected, "for 20s"), "alpha:80 is still ejected (for 20s)"),
+            (
+                EventKind::Share { backend: alpha(), from: Share::FULL, to: forty, reason: "it says UP".into() },
+                "alpha:80 takes 40 % of its share (it says UP)",
+            ),
             (
                 EventKind::Status { backend: alpha(), from: Status::Enabled, to: Status::Disabled },
                 "alpha:80 is disabled",

@@ -56,7 +56,7 @@ pub struct Considered {
 /// use lb_core::Reason;
 /// assert_eq!(Reason::Full { in_flight: 2, limit: 2 }.to_string(), "full: 2 of 2");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
     /// It would get the request.
@@ -70,7 +70,12 @@ pub enum Reason {
     /// Its weight is 0: only what is pinned to it.
     Weightless,
     /// It was observed to be so.
-    Observed(Health),
+    Observed {
+        /// What it is.
+        health: Health,
+        /// Why it is so, as told last.
+        because: String,
+    },
     /// Its limit is reached.
     Full {
         /// Requests it is working on.
@@ -90,7 +95,7 @@ impl fmt::Display for Reason {
             Self::Tried => f.pad("tried already"),
             Self::Ordered(status) => status.fmt(f),
             Self::Weightless => f.pad("weight 0"),
-            Self::Observed(health) => health.fmt(f),
+            Self::Observed { health, because } => write!(f, "{health} ({because})"),
             Self::Full { in_flight, limit } => write!(f, "full: {in_flight} of {limit}"),
             Self::Removed => f.pad("removed"),
         }
@@ -146,8 +151,8 @@ fn reason<T>(slot: &Slot<T>, request: &Request<'_>) -> Reason {
         Reason::Ordered(door.status())
     } else if door.is_weightless() {
         Reason::Weightless
-    } else if !door.is_up(request.last_resort) {
-        Reason::Observed(door.health())
+    } else if !door.is_up(request.last_resort) || door.is_said() {
+        Reason::Observed { health: door.health(), because: slot.member.told().reason }
     } else if let Some(limit) = door.limit().filter(|_| door.is_full()) {
         Reason::Full { in_flight: door.in_flight(), limit }
     } else {

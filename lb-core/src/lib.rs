@@ -54,6 +54,7 @@ mod lease;
 mod member;
 mod openings;
 mod outcome;
+mod part;
 mod queue;
 mod request;
 pub mod selector;
@@ -81,7 +82,7 @@ pub use self::{
     request::{Request, Tried},
     selector::Selector,
     spec::SpecError,
-    stats::{BackendStats, Stats},
+    stats::{BackendStats, Ejected, Stats},
     status::{Status, UnknownStatus},
     wait_for::WaitFor,
 };

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     },
     time::Instant,
 };
@@ -16,7 +16,7 @@ use crate::{
     door::{Door, Ejection, Place, Reading},
     ejection::Plea,
     event::{EventKind, Subject},
-    health::{Evidence, Policies, Traffic, Verdict},
+    health::{Evidence, Policies, Share, Traffic, Verdict},
     openings::{CurrentOpenings, SlotMark},
 };
 
@@ -28,6 +28,9 @@ const MOST_FAILURES: u32 = 64 * PARTS;
 const FAILURE_MICROS: u32 = 1_000_000;
 /// Latencies below are equal: noise decides nothing.
 const LEAST_MICROS: u32 = 100;
+
+/// Why a health is another after a change of configuration.
+const OTHER_RULES: &str = "judged by other rules";
 
 /// What picks write and look at comes first, in one cache line.
 #[repr(C, align(64))]
@@ -50,13 +53,32 @@ pub(crate) struct Member<T> {
     pub(crate) group: AtomicUsize,
     /// Whether it was told that nothing runs there any more, since people last wanted that.
     pub(crate) drained: AtomicBool,
+    /// In percent; written under the lock of the judges.
+    share: AtomicU8,
     pub(crate) carried: Carried,
 }
 
-/// Who judges it, and the health that was told of it last.
+/// Who judges it, and what was told of it last.
 struct Judges {
     policies: Policies,
-    told: Health,
+    told: Told,
+}
+
+/// The health that was told last, and what is to be said of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    health: Health,
+    pub(crate) reason: String,
+    /// When it changed last.
+    pub(crate) since: Option<Instant>,
+    pub(crate) next_probe: Option<Instant>,
+}
+
+impl Told {
+    fn at_first(health: Health) -> Self {
+        let reason = if health == Health::Unknown { "no answer yet" } else { "assumed at first" }.to_owned();
+        Self { health, reason, since: None, next_probe: None }
+    }
 }
 
 /// Counts that no pick looks at, in a cache line of their own: relays write them while others pick.
@@ -94,7 +116,8 @@ impl<T> Member<T> {
         common: &Common<T>,
     ) -> Self {
         let (epoch, openings, home) = (common.epoch, Arc::clone(&common.openings), Weak::clone(&common.home));
-        let (told, drained) = (door.read().health(), door.read().is_ordered_empty().into());
+        let (told, drained) = (Told::at_first(door.read().health()), door.read().is_ordered_empty().into());
+        let share = policies.share().get().into();
         Self {
             door,
             failures: Decaying::default(),
@@ -111,6 +134,7 @@ impl<T> Member<T> {
             judges: Mutex::new(Judges { policies, told }),
             group: group.into(),
             drained,
+            share,
             carried: Carried::default(),
         }
     }
@@ -212,22 +236,57 @@ impl<T> Member<T> {
     pub(crate) fn observe(&self, evidence: &Evidence, reason: &str, now: Instant) -> Verdict {
         let mut judges = self.judges();
         let verdict = judges.policies.observe(evidence, now);
+        // Under the lock, so that of two changes the later one stays, and is told later.
+        if let Some(share) = verdict.share {
+            self.set_share(share, reason, now);
+        }
         if let Some(health) = verdict.health {
-            // Under the lock, so that of two changes the later one stays, and is told later.
             self.door.set_health(health);
             self.tell(&mut judges, || reason.to_owned(), now);
-            drop(judges);
+        } else if evidence.confirms(judges.told.health) && judges.told.reason != reason {
+            reason.clone_into(&mut judges.told.reason);
+        }
+        drop(judges);
+        if verdict.health.is_some() || verdict.share.is_some() {
             self.changed();
         }
         verdict
+    }
+
+    fn set_share(&self, share: Share, reason: &str, now: Instant) {
+        let from = self.share();
+        self.share.store(share.get(), Relaxed);
+        if from != share && !self.door.read().is_removed() {
+            self.record(now, |backend| EventKind::Share { backend, from, to: share, reason: reason.to_owned() });
+        }
+    }
+
+    /// How much of its share it takes, as its policies say.
+    pub(crate) fn share(&self) -> Share {
+        Share::percent(self.share.load(Relaxed)).unwrap_or(Share::FULL)
+    }
+
+    /// What is to be said of its health.
+    pub(crate) fn told(&self) -> Told {
+        self.judges().told.clone()
+    }
+
+    /// Notes why its health stays what it was.
+    pub(crate) fn set_reason(&self, reason: String) {
+        self.judges().told.reason = reason;
+    }
+
+    pub(crate) fn set_next_probe(&self, at: Option<Instant>) {
+        self.judges().told.next_probe = at;
     }
 
     /// Changes how it is judged; its health is what they make of it. The next snapshot must follow.
     pub(crate) fn change_policies(&self, change: impl FnOnce(&mut Policies), now: Instant) {
         let mut judges = self.judges();
         change(&mut judges.policies);
+        self.set_share(judges.policies.share(), OTHER_RULES, now);
         self.door.set_health(judges.policies.health());
-        self.tell(&mut judges, || "judged by other rules".to_owned(), now);
+        self.tell(&mut judges, || OTHER_RULES.to_owned(), now);
     }
 
     /// Records its health where that is not what was told last, as after an ejection.
@@ -236,9 +295,14 @@ impl<T> Member<T> {
     }
 
     fn tell(&self, judges: &mut Judges, reason: impl FnOnce() -> String, now: Instant) {
-        let door = self.door.read();
-        let (from, to) = (std::mem::replace(&mut judges.told, door.health()), door.health());
-        if from != to && !door.is_removed() {
+        let (door, told) = (self.door.read(), &mut judges.told);
+        let (from, to) = (std::mem::replace(&mut told.health, door.health()), door.health());
+        if from == to {
+            return;
+        }
+        (told.reason, told.since) = (reason(), Some(now));
+        if !door.is_removed() {
+            let reason = || told.reason.clone();
             self.record(now, |backend| EventKind::Health { backend, from, to, reason: reason() });
         }
     }

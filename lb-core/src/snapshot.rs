@@ -29,7 +29,7 @@ pub(crate) struct Roster<T> {
 pub(crate) struct Snapshot<T> {
     pub(crate) roster: Roster<T>,
     pub(crate) selector: Arc<dyn Selector>,
-    /// No backend is up, of those that people let take work: the selector was made for the last resort.
+    /// No backend is up, of those that people, and their own word, let take new work: the selector was made for the last resort.
     pub(crate) nobody_up: bool,
 }
 
@@ -100,14 +100,18 @@ impl<T: Send + Sync> Snapshot<T> {
         lease.ok_or_else(|| self.why_not(request))
     }
 
-    /// Whether people and the application itself would let it take work.
+    /// Whether people and the application itself would let it take work, were it only what is pinned to it.
     pub(crate) fn is_wanted(&self, id: BackendId) -> bool {
-        let found = self.roster.by_id.binary_search_by_key(&id, |(id, _)| *id).ok();
-        let slot = found.and_then(|found| self.roster.slots.get(self.roster.by_id[found].1 as usize));
-        slot.is_some_and(|slot| {
+        self.slot(id).is_some_and(|slot| {
             let door = slot.member.door.read();
-            door.status() == Status::Enabled && !door.is_removed() && door.health() != Health::Down(Cause::Said)
+            let said_down = matches!(door.health(), Health::Down(Cause::Said | Cause::Maintenance));
+            door.status() == Status::Enabled && !door.is_removed() && !said_down
         })
+    }
+
+    pub(crate) fn slot(&self, id: BackendId) -> Option<&Slot<T>> {
+        let found = self.roster.by_id.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.roster.slots.get(self.roster.by_id[found].1 as usize)
     }
 
     fn choose(&self, request: &Request<'_>, rng: &mut dyn Rng) -> Option<Lease<T>> {
@@ -169,13 +173,13 @@ impl<T: Send + Sync> Snapshot<T> {
 
     pub(crate) fn is_nobody_up(&self) -> bool {
         let mut readings = self.roster.slots.iter().map(|slot| slot.member.door.read());
-        !readings.any(|reading| reading.is_ordered_in() && reading.is_up(false))
+        !readings.any(|reading| reading.is_let_in() && reading.is_up(false))
     }
 
     /// Whether nobody was up when it was made, and some may be tried anyway: those that are only silent or ejected.
     pub(crate) fn is_last_resort(&self) -> bool {
         let mut readings = self.roster.slots.iter().map(|slot| slot.member.door.read());
-        self.nobody_up && readings.any(|reading| reading.is_ordered_in() && reading.is_up(true))
+        self.nobody_up && readings.any(|reading| reading.is_let_in() && reading.is_up(true))
     }
 
     /// Why there was no pick, from what the doors say now.
@@ -186,7 +190,7 @@ impl<T: Send + Sync> Snapshot<T> {
         }
         let request = &if self.is_nobody_up() { request.at_last_resort() } else { *request };
         let plain = Request { tried: Request::new(request.now).tried, ..*request };
-        let in_question = || self.roster.slots.iter().filter(|slot| slot.member.door.read().is_ordered_in());
+        let in_question = || self.roster.slots.iter().filter(|slot| slot.member.door.read().is_let_in());
         let fits = |request: &Request<'_>, fit| in_question().any(|slot| slot.fit(request) == fit);
         if fits(request, Fit::Yes) && request.key.is_some() {
             NoPick::OwnerUnavailable

@@ -1,8 +1,13 @@
 //! Counters and gauges, as plain numbers.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{fmt, sync::atomic::Ordering::Relaxed, time::Instant};
 
-use crate::{BackendId, Status, entry::Entry, health::Health, member::Member};
+use crate::{
+    BackendId, Status,
+    entry::Entry,
+    health::{Health, Share},
+    member::Member,
+};
 
 /// What a balancer has counted.
 /// ```
@@ -44,9 +49,20 @@ pub struct BackendStats {
     pub status: Status,
     /// What was observed.
     pub health: Health,
-    /// Its share, before any slow start.
+    /// Why it has this health, as told last: `probe: http=/health: the application said DOWN: no database`. A readmission
+    /// is told by the next [`settle`](crate::Balancer::settle).
+    pub reason: String,
+    /// When its health changed last; it is as it was at first where that is nothing.
+    pub since: Option<Instant>,
+    /// When it is probed next, where whoever probes it [says so](crate::Balancer::set_next_probe).
+    pub next_probe: Option<Instant>,
+    /// How it stands with its ejection, where it is ejected. Of one that is down besides, the health says that.
+    pub ejected: Option<Ejected>,
+    /// How much of its weight (or of its limit, where the weights of its group are left alone) its policy lets it take.
+    pub share: Share,
+    /// What it is to take beside the others of its group, before any slow start and share.
     pub weight: u16,
-    /// Its limit, before any slow start.
+    /// Its limit, before any slow start and share.
     pub limit: Option<u32>,
     /// Requests it is working on.
     pub in_flight: u32,
@@ -77,7 +93,7 @@ impl BackendStats {
     }
 
     pub(crate) fn of<T>(entry: &Entry<T>) -> Self {
-        let (member, door) = (&*entry.member, entry.member.door.read());
+        let (member, door, told) = (&*entry.member, entry.member.door.read(), entry.member.told());
         let (all, before) = (Counts::of(member), &entry.before_reset);
         // Counters are read one by one while others write them: a difference may be off by one and is never below 0.
         let since = |count: fn(&Counts) -> u64| count(&all).saturating_sub(count(before));
@@ -87,6 +103,11 @@ impl BackendStats {
             group: entry.group(),
             status: door.status(),
             health: door.health(),
+            reason: told.reason,
+            since: told.since,
+            next_probe: told.next_probe,
+            ejected: entry.ejected(),
+            share: member.share(),
             weight: entry.weight,
             limit: entry.limit,
             in_flight: door.in_flight(),
@@ -99,6 +120,41 @@ impl BackendStats {
             last_resort: since(|counts| counts.last_resort),
             in_flight_at_reset: before.in_flight,
         }
+    }
+}
+
+/// How it stands with a backend that was set aside because its traffic failed.
+/// ```
+/// use lb_core::{Ejected, Outcome, Request, health::Eject, sim};
+/// let mut world = sim::World::new(1);
+/// let config: lb_core::Config = "alpha beta".parse()?;
+/// let balancer = world.balancer(config.with_ejection(Eject::default()));
+/// let alpha = Request::new(world.now()).with_pin(lb_core::BackendId::new("alpha", 0));
+/// for _ in 0..3 {
+///     balancer.pick(&alpha, world.rng())?.finish(Outcome::ConnectFailed, world.now());
+/// }
+/// let until = world.now() + Eject::default().period;
+/// assert_eq!(balancer.stats().backends[0].ejected, Some(Ejected::Until(Some(until))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ejected {
+    /// It gets nothing until then; without an end, until people enable it.
+    Until(Option<Instant>),
+    /// Its time is over: it gets one request, and that decides.
+    HalfOpen,
+    /// That request is under way.
+    Trial,
+}
+
+impl fmt::Display for Ejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Until(_) => "out",
+            Self::HalfOpen => "half-open",
+            Self::Trial => "on trial",
+        })
     }
 }
 

@@ -226,7 +226,7 @@ fn nobody_to_be_tried_is_no_last_resort() {
     scene.order_status("a", Status::Disabled);
     scene.probe("b", Probe::Said(Said::Down));
     scene.settle();
-    assert_eq!(told(&scene), ["a is disabled", "a is drained", "b is down: said so (its answer to a probe)"]);
+    assert_eq!(told(&scene), ["a is disabled", "a is drained", "b is down: said so (it says DOWN)"]);
     let mut unknown = recorded(config("a").with_probes(RiseFall::default()));
     unknown.settle();
     unknown.probe("a", Probe::Passed);

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 use lb_core::{
     BackendConfig, BackendId, BackendStats, Balancer, Cause, Config, GroupConfig, Health, Lease, NoPick, Outcome,
     Reason, Request, SelectorKind, Start, Status, Tried,
-    health::{Eject, Evidence, Probe, RequestFailures, RiseFall, Said, Traffic},
+    health::{Eject, Evidence, Probe, RequestFailures, RiseFall, Said, Share, Traffic},
     selector::{Hash, Metric, Random, RoundRobin, Selector},
     sim::{Stub, World},
 };
@@ -88,6 +88,11 @@ fn step() -> impl Strategy<Value = Step> {
         Evidence::Probe(Probe::Passed),
         Evidence::Probe(Probe::Failed),
         Evidence::Probe(Probe::Said(Said::Down)),
+        Evidence::Probe(Probe::Said(Said::Drain)),
+        Evidence::Probe(Probe::Said(Said::Maintenance)),
+        Evidence::Probe(Probe::Said(Said::Up(Share::FULL))),
+        Evidence::Probe(Probe::Said(Said::Up(Share::percent(40).unwrap()))),
+        Evidence::Probe(Probe::Said(Said::Up(Share::percent(1).unwrap()))),
         Evidence::Traffic(Traffic::new(Outcome::ConnectFailed)),
         Evidence::Ejected,
         Evidence::Readmitted,
@@ -260,7 +265,13 @@ struct Model<'a> {
 
 impl Model<'_> {
     fn takes_work(backend: &BackendStats) -> bool {
-        backend.status == Status::Enabled && backend.weight > 0
+        backend.status == Status::Enabled && backend.weight > 0 && backend.health != Health::Draining
+    }
+
+    /// A slow start or a share may have lowered limits.
+    fn may_be_lowered(&self) -> bool {
+        let shared = self.backends.iter().any(|backend| backend.share != Share::FULL);
+        shared || !self.config.slow_start.is_zero()
     }
 
     /// Ejected ones may be half-open, which is not to be seen from here: with them much is left open.
@@ -274,7 +285,7 @@ impl Model<'_> {
 
     fn healthy(&self, backend: &BackendStats) -> bool {
         match backend.health {
-            Health::Up | Health::Ejected => true,
+            Health::Up | Health::Draining | Health::Ejected => true,
             Health::Down(Cause::Silent) => self.nobody_up(),
             _ => false,
         }
@@ -291,10 +302,10 @@ impl Model<'_> {
 
     /// Whether its group may leave it aside because it does not own the key.
     fn may_decline(&self, backend: &BackendStats) -> bool {
-        // A slow start may have lowered the limit of a hash group.
-        let lowered = !self.config.slow_start.is_zero() && backend.limit.is_some();
+        let lowered = self.may_be_lowered() && backend.limit.is_some();
         let kind = self.config.groups[backend.group].selector;
-        kind == STRICT && self.request.key.is_some() || lowered && matches!(kind, SelectorKind::Hash { .. })
+        let by_limit = matches!(kind, SelectorKind::Hash { .. } | SelectorKind::BucketFill);
+        kind == STRICT && self.request.key.is_some() || lowered && by_limit
     }
 
     fn check_pick(&self, chosen: &BackendStats) {
@@ -328,7 +339,7 @@ impl Model<'_> {
         let truth = match no_pick {
             NoPick::AllDown => candidates.is_empty(),
             NoPick::AllTried => fresh.is_empty() && !tried.is_empty(),
-            NoPick::AllFull => !fresh.is_empty() && (!open || !self.config.slow_start.is_zero()),
+            NoPick::AllFull => !fresh.is_empty() && (!open || self.may_be_lowered()),
             NoPick::OwnerUnavailable => open && self.request.key.is_some(),
             _ => false,
         };
@@ -341,7 +352,7 @@ impl Model<'_> {
         let found = self.backends.iter().find(takes).filter(|backend| self.healthy(backend));
         let found = found.filter(|backend| !self.request.tried.contains(backend.id));
         match found {
-            Some(backend) if backend.health == Health::Ejected || !self.config.slow_start.is_zero() => {}
+            Some(backend) if backend.health == Health::Ejected || self.may_be_lowered() => {}
             Some(backend) => assert!(no_pick == NoPick::AllFull && !self.is_open(backend), "{no_pick:?}, {backend:?}"),
             None if self.any_ejected() => {}
             None => assert_eq!(no_pick, NoPick::PinGone),

@@ -168,6 +168,8 @@ pub enum Health {
     Unknown,
     /// It takes work.
     Up,
+    /// The application said that it takes only what is pinned to it.
+    Draining,
     /// It takes no work, and why.
     Down(Cause),
     /// Set aside for a while because its traffic failed.
@@ -180,11 +182,14 @@ pub enum Health {
 /// assert_ne!(Cause::Silent, Cause::Said);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Cause {
     /// Probes or connects fail. As a last resort it is tried anyway.
     Silent,
     /// The application said so. That is never overridden.
     Said,
+    /// The application said so, and that it is on purpose. That is never overridden either.
+    Maintenance,
 }
 
 impl fmt::Display for Health {
@@ -192,8 +197,10 @@ impl fmt::Display for Health {
         f.pad(match self {
             Self::Unknown => "unknown",
             Self::Up => "up",
+            Self::Draining => "draining: said so",
             Self::Down(Cause::Silent) => "down: silent",
             Self::Down(Cause::Said) => "down: said so",
+            Self::Down(Cause::Maintenance) => "down: maintenance",
             Self::Ejected => "ejected",
         })
     }
@@ -227,12 +234,17 @@ impl Evidence {
         match self {
             Self::Probe(Probe::Passed) => "probe passed",
             Self::Probe(Probe::Failed) => "probe failed",
-            Self::Probe(Probe::Said(_)) => "its answer to a probe",
+            Self::Probe(Probe::Said(word)) => word.reason(),
             Self::Traffic(traffic) => traffic.outcome.reason(),
             Self::Ejected => "ejected",
             Self::Readmitted => "tried again with success",
             Self::Enabled => "enabled by hand",
         }
+    }
+
+    /// Whether it says no more than that the backend is as it is: that may be for a new reason.
+    pub(crate) fn confirms(&self, health: Health) -> bool {
+        matches!(self, Self::Probe(probe) if probe.health() == health)
     }
 }
 
@@ -250,6 +262,19 @@ pub enum Probe {
     Failed,
     /// The application said of itself how it is.
     Said(Said),
+}
+
+impl Probe {
+    /// What it makes of a backend, once enough of its kind have come.
+    pub(crate) fn health(self) -> Health {
+        match self {
+            Self::Passed | Self::Said(Said::Up(_)) => Health::Up,
+            Self::Failed => Health::Down(Cause::Silent),
+            Self::Said(Said::Drain) => Health::Draining,
+            Self::Said(Said::Down) => Health::Down(Cause::Said),
+            Self::Said(Said::Maintenance) => Health::Down(Cause::Maintenance),
+        }
+    }
 }
 
 /// A failed request.
@@ -291,6 +316,9 @@ impl Traffic {
 pub struct Verdict {
     /// A change of health.
     pub health: Option<Health>,
+    /// A change of how much of its share it takes, [`Share::FULL`] at first. It scales the weight; where weights decide who
+    /// owns a key, or decide nothing, it scales the limit, if there is one.
+    pub share: Option<Share>,
     /// A wish to set the backend aside; the balancer knows whether the group can spare it.
     pub eject: Option<Ejection>,
     /// How long until the next probe, before jitter.
@@ -302,6 +330,17 @@ impl Verdict {
     #[must_use]
     pub fn health(health: Health) -> Self {
         Self { health: Some(health), ..Self::default() }
+    }
+
+    /// The same, and the backend takes this much of its share from now on.
+    /// ```
+    /// use lb_core::health::{Health, Share, Verdict};
+    /// let warming = Share::percent(20).map(|share| Verdict::health(Health::Up).with_share(share));
+    /// assert_eq!(warming.and_then(|verdict| verdict.share), Share::percent(20));
+    /// ```
+    #[must_use]
+    pub fn with_share(self, share: Share) -> Self {
+        Self { share: Some(share), ..self }
     }
 }
 

@@ -5,13 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Cause, Evidence, Health, HealthPolicy, Probe, Said, Verdict};
+use super::{Cause, Evidence, Health, HealthPolicy, Probe, Said, Share, Verdict};
 use crate::rand::Rng;
 
 /// Up after `rise` good probes in a row, down after `fall` bad ones.
 ///
 /// A backend starts unknown and gets no work until its first good probe, unless it is [assumed
-/// up](Self::assuming_up). What the application says counts at once: `fall` is for silence.
+/// up](Self::assuming_up). `rise` and `fall` are for silence: what the [application says](Said) counts at once, `UP` too
+/// unless silence was before it. A good probe that says nothing is `UP`.
 /// ```
 /// use lb_core::health::{Evidence, HealthPolicy, Probe, RiseFall};
 /// let mut policy = RiseFall::default().assuming_up().for_backend();
@@ -89,11 +90,11 @@ impl RiseFall {
 
     fn judge(&mut self, probe: Probe) -> Option<Health> {
         let health = self.state.health;
-        let (enough, to) = match (probe, health) {
-            (Probe::Said(Said::Down | Said::Drain | Said::Maintenance), _) => (1, Health::Down(Cause::Said)),
-            (Probe::Passed | Probe::Said(Said::Up(_)), Health::Down(Cause::Silent)) => (self.rise.get(), Health::Up),
-            (Probe::Passed | Probe::Said(Said::Up(_)), _) => (1, Health::Up),
-            (Probe::Failed, _) => (self.fall.get(), Health::Down(Cause::Silent)),
+        let to = probe.health();
+        let enough = match (to, health) {
+            (Health::Up, Health::Down(Cause::Silent)) => self.rise.get(),
+            (Health::Down(Cause::Silent), _) => self.fall.get(),
+            _ => 1,
         };
         if to == health {
             self.state.streak = 0;
@@ -107,6 +108,15 @@ impl RiseFall {
     }
 }
 
+/// How much of its share a backend takes that a probe found well.
+fn share(probe: Probe) -> Option<Share> {
+    match probe {
+        Probe::Passed => Some(Share::FULL),
+        Probe::Said(Said::Up(share)) => Some(share),
+        _ => None,
+    }
+}
+
 impl HealthPolicy for RiseFall {
     fn for_backend(&self) -> Box<dyn HealthPolicy> {
         Box::new(Self { state: State { health: self.initial, streak: 0 }, ..self.clone() })
@@ -117,7 +127,7 @@ impl HealthPolicy for RiseFall {
             Evidence::Probe(probe) => {
                 let health = self.judge(*probe);
                 let pause = if self.state.streak > 0 { self.fast_interval } else { self.interval };
-                Verdict { health, next_probe: Some(pause), ..Verdict::default() }
+                Verdict { health, share: share(*probe), next_probe: Some(pause), ..Verdict::default() }
             }
             Evidence::Enabled if self.state.health == Health::Down(Cause::Silent) => {
                 self.state = State { health: Health::Up, streak: 0 };
@@ -159,8 +169,31 @@ mod tests {
     #[test]
     fn the_application_is_believed_at_once() {
         let policy = RiseFall::default().assuming_up().for_backend();
-        let probes = [Probe::Said(Said::Down), Probe::Said(Said::Down), Probe::Passed];
-        assert_eq!(healths(policy, &probes), [Some(Health::Down(Cause::Said)), None, Some(Health::Up)]);
+        let up = Said::Up(Share::FULL);
+        let words = [Said::Down, Said::Down, up, Said::Drain, Said::Maintenance, Said::Drain, up].map(Probe::Said);
+        let (down, maintenance) = (Health::Down(Cause::Said), Health::Down(Cause::Maintenance));
+        let healths = healths(policy, &words);
+        assert_eq!(healths[..3], [Some(down), None, Some(Health::Up)]);
+        assert_eq!(healths[3..], [Health::Draining, maintenance, Health::Draining, Health::Up].map(Some));
+    }
+
+    #[test]
+    fn a_word_of_being_up_must_rise_from_silence_and_from_nothing_else() {
+        let policy = || RiseFall::new(TWO, NonZeroU32::MIN).for_backend();
+        let (up, failed) = (Probe::Said(Said::Up(Share::FULL)), Probe::Failed);
+        let silent = Some(Health::Down(Cause::Silent));
+        assert_eq!(healths(policy(), &[failed, up, up]), [silent, None, Some(Health::Up)]);
+        let drain = Probe::Said(Said::Drain);
+        assert_eq!(healths(policy(), &[failed, drain, up]), [silent, Some(Health::Draining), Some(Health::Up)]);
+    }
+
+    #[test]
+    fn a_share_counts_at_once_and_a_probe_that_says_nothing_restores_it() {
+        let mut policy = RiseFall::default().for_backend();
+        let mut share = |probe| policy.observe(&Evidence::Probe(probe), sim::epoch()).share.map(Share::get);
+        let forty = Share::percent(40).map(|share| Probe::Said(Said::Up(share))).unwrap();
+        let probes = [forty, Probe::Said(Said::Down), Probe::Failed, forty, Probe::Passed];
+        assert_eq!(probes.map(&mut share), [Some(40), None, None, Some(40), Some(100)]);
     }
 
     #[test]

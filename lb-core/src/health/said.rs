@@ -82,6 +82,18 @@ impl Said {
     }
 }
 
+impl Said {
+    /// In a log, when nobody knows better.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Up(_) => "it says UP",
+            Self::Drain => "it says DRAIN",
+            Self::Down => "it says DOWN",
+            Self::Maintenance => "it says MAINT",
+        }
+    }
+}
+
 impl FromStr for Said {
     type Err = NotSaid;
 

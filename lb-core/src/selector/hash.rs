@@ -17,6 +17,9 @@ const ASK_ALL: usize = 16;
 /// When the owner cannot take the request, the group has no answer, so that a [`Failover`](super::Failover) goes to its
 /// next group (balance's `%`); or, [spilling](Self::spilling), another backend takes it, always the same one for a key
 /// and a set of open backends (balance's `-H`). A request without a key goes to any backend.
+///
+/// A backend that takes part of its share only, by its own word or in a slow start, still owns its keys: what is scaled is
+/// its limit, if it has one.
 /// ```
 /// use lb_core::{Request, key, selector::{Hash, Selector}, sim::{Stub, World}};
 /// let mut world = World::new(1);
