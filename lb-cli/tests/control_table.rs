@@ -120,11 +120,18 @@ fn show_json_has_all_counters_for_machines() {
     let channel = &first["channels"][0];
     let expected = json!({
         "name": alpha.word(), "address": alpha.word(), "channel": 0, "weight": 2, "limit": 9,
-        "state": "ENA", "status": "enabled", "health": "up",
+        "state": "ENA", "status": "enabled", "health": "up", "reason": channel["reason"], "since_seconds": null,
+        "next_probe_seconds": channel["next_probe_seconds"], "ejected": null, "ejected_seconds": null,
+        "share_percent": 100,
         "in_flight": 0, "picked": 1, "succeeded": 1, "failed": 0, "connect_failed": 0, "cancelled": 0,
         "last_resort": 0, "to_backend_bytes": 0, "to_client_bytes": channel["to_client_bytes"],
     });
     assert_eq!(channel, &expected);
     assert!(channel["to_client_bytes"].as_u64().unwrap() > 0);
+    wait_for("a probe to have passed", || {
+        let said: Value = serde_json::from_str(&control.must("show json")).unwrap();
+        let channel = &said["groups"][0]["channels"][0];
+        channel["reason"] == "probe: passed" && channel["next_probe_seconds"].as_f64().is_some_and(|next| next <= 1.1)
+    });
     assert_eq!(second["channels"][0]["limit"], Value::Null, "no limit");
 }

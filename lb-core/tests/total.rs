@@ -80,6 +80,10 @@ enum Step {
     Update(Config),
 }
 
+fn up(percent: u8) -> Said {
+    Said::Up(Share::percent(percent).expect("1 to 100"))
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let some = || proptest::option::of(any::<u8>());
     let tried = || vec(any::<u8>(), 0..12);
@@ -90,9 +94,9 @@ fn step() -> impl Strategy<Value = Step> {
         Evidence::Probe(Probe::Said(Said::Down)),
         Evidence::Probe(Probe::Said(Said::Drain)),
         Evidence::Probe(Probe::Said(Said::Maintenance)),
-        Evidence::Probe(Probe::Said(Said::Up(Share::FULL))),
-        Evidence::Probe(Probe::Said(Said::Up(Share::percent(40).unwrap()))),
-        Evidence::Probe(Probe::Said(Said::Up(Share::percent(1).unwrap()))),
+        Evidence::Probe(Probe::Said(up(100))),
+        Evidence::Probe(Probe::Said(up(40))),
+        Evidence::Probe(Probe::Said(up(1))),
         Evidence::Traffic(Traffic::new(Outcome::ConnectFailed)),
         Evidence::Ejected,
         Evidence::Readmitted,

@@ -15,7 +15,7 @@ use std::{
 
 use lb_core::{
     BackendConfig, BackendId, Balancer, Config, Lease, Outcome, Request, Status,
-    health::{Evidence, Probe, RiseFall, Said},
+    health::{Eject, Evidence, Probe, RiseFall, Said, Share},
     rand::{SeedableRng, rngs::SmallRng},
 };
 use lb_net::manage::{End, Fleet, Managed, Order, Reply, Shell};
@@ -141,6 +141,52 @@ fn the_state_tells_people_from_observation() {
     assert_eq!(states, ["ENA", "dis", "DIS", "DRN"]);
     desk.said("disable 1");
     assert_eq!(&desk.row(1)[12..15], "DIS", "what people say comes first");
+}
+
+#[test]
+fn json_says_why_a_backend_is_what_it_is_and_since_when() {
+    let config: Config = "127.0.0.1:1 127.0.0.2:1 127.0.0.3:1".parse().unwrap();
+    let mut desk = Desk::of(config.with_probes(RiseFall::default()));
+    let ids: Vec<BackendId> = desk.balancer.stats().backends.iter().map(|backend| backend.id).collect();
+    let say = |at: usize, word, reason| {
+        let evidence = Evidence::Probe(Probe::Said(word));
+        desk.balancer.observe_because(ids[at], &evidence, reason, Instant::now()).unwrap();
+    };
+    say(0, Said::Up(Share::percent(40).unwrap()), "the application said UP 40%");
+    say(1, Said::Drain, "the application said DRAIN");
+    let soon = Instant::now() + Duration::from_secs(1000);
+    desk.balancer.set_next_probe(ids[1], Some(soon)).unwrap();
+    desk.balancer.set_next_probe(ids[2], Some(Instant::now())).unwrap();
+    assert_eq!(&desk.row(1)[12..15], "drn", "observed, not ordered");
+    let json: serde_json::Value = serde_json::from_str(&desk.said("show json")).unwrap();
+    let channel = |at: usize, key: &str| json["groups"][0]["channels"][at][key].clone();
+    assert_eq!((channel(0, "share_percent"), channel(0, "health")), (40.into(), "up".into()));
+    assert_eq!(channel(0, "reason"), "the application said UP 40%");
+    assert_eq!((channel(1, "health"), channel(1, "state")), ("draining: said so".into(), "drn".into()));
+    assert!(channel(1, "since_seconds").as_f64().is_some_and(|since| since < 100.0));
+    assert!(channel(1, "next_probe_seconds").as_f64().is_some_and(|next| (900.0..=1000.0).contains(&next)));
+    assert_eq!((channel(2, "health"), channel(2, "reason")), ("unknown".into(), "no answer yet".into()));
+    let nothing = serde_json::Value::Null;
+    assert_eq!((channel(2, "since_seconds"), channel(2, "next_probe_seconds")), (nothing.clone(), nothing));
+    let explained = desk.said("explain 192.0.2.7");
+    assert!(explained.contains("draining: said so (the application said DRAIN)"), "{explained}");
+}
+
+#[test]
+fn json_says_until_when_an_ejected_one_is_out() {
+    let config: Config = "127.0.0.1:1 127.0.0.2:1".parse().unwrap();
+    let mut desk = Desk::of(config.with_ejection(Eject::default()));
+    let id = desk.balancer.stats().backends[0].id;
+    for _ in 0..3 {
+        let pinned = Request::new(Instant::now()).with_pin(id);
+        let lease = desk.balancer.pick(&pinned, &mut SmallRng::seed_from_u64(1)).unwrap();
+        lease.finish(Outcome::ConnectFailed, Instant::now());
+    }
+    let json: serde_json::Value = serde_json::from_str(&desk.said("show json")).unwrap();
+    let first = &json["groups"][0]["channels"][0];
+    assert_eq!((&first["health"], &first["ejected"]), (&"ejected".into(), &"out".into()));
+    assert_eq!(first["reason"], "connect failed, for 10s");
+    assert!(first["ejected_seconds"].as_f64().is_some_and(|left| left <= 10.0), "{first}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use std::{
 
 use lb_core::{
     BackendConfig, Balancer, Config, GroupConfig, Outcome, Request,
+    health::{Evidence, Probe, RiseFall, Said, Share},
     rand::{SeedableRng, rngs::SmallRng},
 };
 use lb_net::manage::{Fleet, HttpStats, Managed, Process, ServiceState, Shell, metrics};
@@ -68,11 +69,14 @@ fn each_backend_is_told_of_with_all_that_is_counted() {
         ("lb_backend_health unknown", 0.0),
         ("lb_backend_health up", 1.0),
         ("lb_backend_health silent", 0.0),
+        ("lb_backend_health said_draining", 0.0),
         ("lb_backend_health said_down", 0.0),
+        ("lb_backend_health said_maintenance", 0.0),
         ("lb_backend_health ejected", 0.0),
         ("lb_backend_in_flight", 1.0),
         ("lb_backend_limit", 9.0),
         ("lb_backend_weight", 3.0),
+        ("lb_backend_share", 1.0),
         ("lb_backend_picks_total", 6.0),
         ("lb_backend_last_resort_picks_total", 0.0),
         ("lb_backend_successes_total", 2.0),
@@ -89,6 +93,26 @@ fn each_backend_is_told_of_with_all_that_is_counted() {
     run(&staged, "drain 0");
     let alpha = of(&read(&metrics(&*staged)), "alpha:80");
     assert_eq!((alpha["lb_backend_up"], alpha["lb_backend_status draining"]), (0.0, 1.0));
+}
+
+#[test]
+fn what_applications_say_is_told() {
+    let staged = Staged::new(&[("web", "alpha")]);
+    let balancer = staged.balancer("web");
+    balancer.update(balancer.config().with_probes(RiseFall::default().assuming_up()), Instant::now(), |_| {
+        panic!("no backend is new")
+    });
+    let id = balancer.stats().backends[0].id;
+    let says = |word| {
+        balancer.observe(id, &Evidence::Probe(Probe::Said(word)), Instant::now()).unwrap();
+        of(&read(&metrics(&*staged)), "alpha")
+    };
+    let alpha = says(Said::Up(Share::percent(40).unwrap()));
+    assert_eq!((alpha["lb_backend_share"], alpha["lb_backend_up"]), (0.4, 1.0));
+    let alpha = says(Said::Drain);
+    assert_eq!((alpha["lb_backend_health said_draining"], alpha["lb_backend_up"]), (1.0, 0.0));
+    let alpha = says(Said::Maintenance);
+    assert_eq!((alpha["lb_backend_health said_maintenance"], alpha["lb_backend_health said_draining"]), (1.0, 0.0));
 }
 
 #[test]

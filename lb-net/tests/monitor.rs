@@ -17,6 +17,7 @@ use std::{
 use checks::*;
 use lb_core::{
     BackendConfig, Balancer, Cause, Config, EventKind, GroupConfig, Health, Outcome, Request, Status,
+    health::{Said, Share},
     rand::{SeedableRng, rngs::SmallRng},
 };
 use lb_net::{
@@ -167,6 +168,92 @@ async fn what_the_application_says_counts_at_once() {
     assert_eq!(running.next().await.reason, "probe: http=/: the application said DOWN");
     eventually(|| health(&balancer, 0) == Health::Down(Cause::Said)).await;
     running.stop().await;
+}
+
+/// Says what it is told to say.
+#[derive(Debug)]
+struct Saying(Arc<Mutex<Answer>>);
+
+#[async_trait::async_trait]
+impl Probe for Saying {
+    async fn probe(&self, _: &Target) -> Answer {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// One backend that has said this, under a monitor that is still running.
+fn saying(answer: Answer) -> (Arc<Balancer<SocketAddr>>, Arc<Mutex<Answer>>, Running) {
+    let says = Arc::new(Mutex::new(answer));
+    let pace = spec("connect:interval=0.02:rise=1:fall=2").policy();
+    let balancer = balancer(config(&["127.0.0.1:9".parse().unwrap()]).with_probes(pace.clone()));
+    let check = Check::new("mine", Arc::new(Saying(Arc::clone(&says))), Duration::from_secs(1));
+    let running = Running::of(Monitor::with_checks([check], pace), &balancer);
+    (balancer, says, running)
+}
+
+#[tokio::test]
+async fn each_word_is_what_the_backend_is_and_its_reason_is_told() {
+    let (balancer, says, running) = saying(Answer::Passed);
+    let maintenance = Health::Down(Cause::Maintenance);
+    let forty = Share::percent(40).unwrap();
+    let rows = [
+        (Said::Down, Some("no database"), Health::Down(Cause::Said), 100, "DOWN: no database"),
+        (Said::Down, Some("no disk"), Health::Down(Cause::Said), 100, "DOWN: no disk"),
+        (Said::Drain, None, Health::Draining, 100, "DRAIN"),
+        (Said::Maintenance, Some("new disks"), maintenance, 100, "MAINT: new disks"),
+        (Said::Up(forty), None, Health::Up, 40, "UP 40%"),
+        (Said::Up(Share::FULL), None, Health::Up, 100, "UP"),
+    ];
+    for (word, reason, health, share, told) in rows {
+        *says.lock().unwrap() = Answer::Said(word, reason.map(str::to_owned));
+        let told = format!("probe: mine: the application said {told}");
+        eventually(|| {
+            let backend = &balancer.stats().backends[0];
+            backend.health == health && backend.share.get() == share && backend.reason == told
+        })
+        .await;
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn the_next_probe_is_told_and_while_paused_there_is_none() {
+    let (balancer, _says, running) = saying(Answer::Passed);
+    let next = || balancer.stats().backends[0].next_probe;
+    eventually(|| next().is_some()).await;
+    let first = next();
+    eventually(|| next() > first).await;
+    assert!(next().unwrap() <= Instant::now() + Duration::from_secs(1));
+    running.switch.set_enabled(false);
+    eventually(|| next().is_none()).await;
+    running.switch.set_enabled(true);
+    eventually(|| next().is_some()).await;
+    balancer.set_status(balancer.stats().backends[0].id, Status::Disabled, Instant::now()).unwrap();
+    eventually(|| next().is_none()).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn of_several_checks_the_smallest_share_counts_and_what_is_no_up_goes_before_it() {
+    let up = |percent| Answer::Said(Said::Up(Share::percent(percent).unwrap()), None);
+    let rows = [
+        (vec![Answer::Passed, up(60), up(30), up(90), Answer::Passed], "probe: 2: the application said UP 30%"),
+        (vec![Answer::Passed, up(100), Answer::Passed], "probe: 1: the application said UP"),
+        (vec![up(30), Answer::Said(Said::Drain, None), up(10)], "probe: 1: the application said DRAIN"),
+        (vec![up(30), Answer::Failed("bad".into())], "probe: 1: bad"),
+        (vec![Answer::Passed, Answer::Passed], "probe: passed"),
+    ];
+    for (answers, reason) in rows {
+        let checks = answers.into_iter().enumerate().map(|(at, answer)| {
+            let probe = Arc::new(Saying(Arc::new(Mutex::new(answer))));
+            Check::new(at.to_string(), probe, Duration::from_secs(1))
+        });
+        let pace = spec("connect:interval=60").policy();
+        let balancer = balancer(config(&["127.0.0.1:9".parse().unwrap()]).with_probes(pace.clone()));
+        let mut running = Running::of(Monitor::with_checks(checks.collect::<Vec<_>>(), pace), &balancer);
+        assert_eq!(running.next().await.reason, reason);
+        running.stop().await;
+    }
 }
 
 /// Takes a backend down as balance's `-a` does.

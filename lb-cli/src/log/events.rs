@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use lb_core::{Event, EventKind, Subject, health::Health};
+use lb_core::{
+    Event, EventKind, Subject,
+    health::{Cause, Health},
+};
 use lb_net::{discover::Discovered, resolve::Refreshed};
 
 use super::{Entry, Level};
@@ -18,12 +21,18 @@ impl From<&Event> for Entry {
             EventKind::Health { backend, from, to, reason } => {
                 let (level, name) = match to {
                     Health::Up => (Level::Notice, "backend-up"),
+                    Health::Draining => (Level::Notice, "backend-draining"),
+                    Health::Down(Cause::Maintenance) => (Level::Notice, "backend-maintenance"),
                     Health::Down(_) => (Level::Warning, "backend-down"),
                     Health::Ejected => (Level::Warning, "backend-ejected"),
                     _ => (Level::Notice, "backend-unknown"),
                 };
                 let entry = entry(level, name).about(backend).with("from", from.to_string());
                 entry.with("to", to.to_string()).with("reason", reason.as_str())
+            }
+            EventKind::Share { backend, from, to, reason } => {
+                let entry = entry(Level::Notice, "backend-share").about(backend).with("from", u32::from(from.get()));
+                entry.with("to", u32::from(to.get())).with("reason", reason.as_str())
             }
             EventKind::Status { backend, from, to } => {
                 let entry = entry(Level::Notice, "backend-status").about(backend).with("from", from.to_string());

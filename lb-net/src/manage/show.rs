@@ -2,12 +2,18 @@
 
 #[cfg(feature = "manage-http")]
 use std::net::IpAddr;
-use std::{collections::HashMap, fmt::Write as _, net::SocketAddr};
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
-use lb_core::{BackendId, BackendStats, Config, Health, SelectorKind, Status};
-use serde_json::{Value, json};
+use lb_core::{BackendId, BackendStats, Config, Ejected, Health, SelectorKind, Status};
+use serde_json::{Map, Value, json};
 
 use super::Fleet;
+use crate::driver;
 
 const HEADER: &str = "GRP Type  #   S       ip-address  port    c      totalc maxc        sent        rcvd\n";
 
@@ -30,12 +36,13 @@ pub(super) fn channels(fleet: &dyn Fleet) -> Vec<Channel> {
 }
 
 /// What people ordered and what was observed, in balance's three letters: `DIS` by hand, `dis` by observation; `DRN`
-/// is ours.
+/// and `drn` are ours.
 pub(super) fn state(backend: &BackendStats) -> &'static str {
     match (backend.status, backend.health) {
         (Status::Disabled, _) => "DIS",
         (Status::Draining, _) => "DRN",
         (_, Health::Up) => "ENA",
+        (_, Health::Draining) => "drn",
         _ => "dis",
     }
 }
@@ -76,14 +83,14 @@ fn columns(address: Option<&SocketAddr>) -> (String, String) {
 
 /// Everything that is known, as JSON.
 pub(super) fn machine(fleet: &dyn Fleet) -> Value {
-    let (config, addresses, channels) = (fleet.config(), fleet.addresses(), channels(fleet));
+    let (config, addresses, channels, now) = (fleet.config(), fleet.addresses(), channels(fleet), driver::now());
     let group = |(at, group): (usize, &lb_core::GroupConfig)| {
         let own = channels.iter().filter(|channel| channel.backend.group == at);
         json!({
             "group": at,
             "type": kind(&config, at),
             "selector": group.selector.to_string(),
-            "channels": own.map(|channel| described(channel, &addresses)).collect::<Vec<_>>(),
+            "channels": own.map(|channel| described(channel, &addresses, now)).collect::<Vec<_>>(),
         })
     };
     json!({
@@ -94,17 +101,42 @@ pub(super) fn machine(fleet: &dyn Fleet) -> Value {
     })
 }
 
-fn described(channel: &Channel, addresses: &HashMap<BackendId, SocketAddr>) -> Value {
+fn described(channel: &Channel, addresses: &HashMap<BackendId, SocketAddr>, now: Instant) -> Value {
     let backend = &channel.backend;
-    json!({
+    let ordered = json!({
         "channel": channel.number,
         "name": backend.name,
         "address": addresses.get(&backend.id).map(ToString::to_string),
         "state": state(backend),
         "status": backend.status.to_string(),
-        "health": backend.health.to_string(),
         "weight": backend.weight,
         "limit": backend.limit,
+    });
+    let parts = [ordered, observed(backend, now), counted(backend)].into_iter();
+    let members = parts.flat_map(|part| if let Value::Object(members) = part { members } else { Map::new() });
+    Value::Object(members.collect())
+}
+
+/// Times are in seconds: for how long its health is what it is, and until something comes.
+fn observed(backend: &BackendStats, now: Instant) -> Value {
+    let until = |at: Option<Instant>| at.and_then(|at| at.checked_duration_since(now)).map(seconds);
+    let out_until = match backend.ejected {
+        Some(Ejected::Until(at)) => at,
+        _ => None,
+    };
+    json!({
+        "health": backend.health.to_string(),
+        "reason": backend.reason,
+        "since_seconds": backend.since.map(|since| seconds(now.saturating_duration_since(since))),
+        "next_probe_seconds": until(backend.next_probe),
+        "ejected": backend.ejected.map(|ejected| ejected.to_string()),
+        "ejected_seconds": until(out_until),
+        "share_percent": backend.share.get(),
+    })
+}
+
+fn counted(backend: &BackendStats) -> Value {
+    json!({
         "in_flight": backend.in_flight,
         "picked": backend.picked(),
         "succeeded": backend.succeeded,
@@ -115,6 +147,11 @@ fn described(channel: &Channel, addresses: &HashMap<BackendId, SocketAddr>) -> V
         "to_backend_bytes": backend.to_backend_bytes,
         "to_client_bytes": backend.to_client_bytes,
     })
+}
+
+fn seconds(time: Duration) -> f64 {
+    // As many digits as anybody reads.
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// Where a client would go, as JSON.

@@ -172,6 +172,9 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
     async fn run(mut self, mut switch: watch::Receiver<bool>) {
         loop {
             let on = *switch.borrow_and_update();
+            if !on {
+                self.slots.keys().for_each(|id| self.tell_next(*id, None));
+            }
             if on && self.wake <= Instant::now() {
                 self.look(Instant::now());
             }
@@ -201,7 +204,9 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
             {
                 // Whom it does not cover keeps the beat, and is looked at in a later round.
                 *due = later(now, self.pause());
-                if self.monitor.covers(status, health) {
+                let covered = self.monitor.covers(status, health);
+                self.tell_next(id, Some(*due).filter(|_| covered));
+                if covered {
                     self.serial += 1;
                     begin.insert(id, (name, self.serial, *due));
                     slot = Slot::Running(self.serial);
@@ -214,6 +219,11 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
         }
         self.begin(begin);
         (self.looked, self.wake) = (Some(now), next.max(now + BATCH));
+    }
+
+    /// For whoever asks the balancer. One that is gone needs no telling.
+    fn tell_next(&self, id: BackendId, at: Option<Instant>) {
+        let _ = self.balancer.set_next_probe(id, at.map(Instant::into_std));
     }
 
     fn begin(&mut self, mut whom: BTreeMap<BackendId, (String, u64, Instant)>) {

@@ -90,11 +90,13 @@ const STATUSES: [(&str, Status); 3] = [
     ("status=\"disabled\"", Status::Disabled),
 ];
 
-const HEALTHS: [(&str, Health); 5] = [
+const HEALTHS: [(&str, Health); 7] = [
     ("health=\"unknown\"", Health::Unknown),
     ("health=\"up\"", Health::Up),
     ("health=\"silent\"", Health::Down(Cause::Silent)),
+    ("health=\"said_draining\"", Health::Draining),
     ("health=\"said_down\"", Health::Down(Cause::Said)),
+    ("health=\"said_maintenance\"", Health::Down(Cause::Maintenance)),
     ("health=\"ejected\"", Health::Ejected),
 ];
 
@@ -128,9 +130,13 @@ fn gauges(backends: &[Labelled], text: &mut Text) {
             None => text.infinite("lb_backend_limit", labels),
         }
     }
-    text.family("lb_backend_weight", Kind::Gauge, "The share of a backend in its group.");
+    text.family("lb_backend_weight", Kind::Gauge, "What a backend is to take beside the others of its group.");
     for Labelled { labels, stats } in backends {
         text.sample("lb_backend_weight", labels, "", u64::from(stats.weight));
+    }
+    text.family("lb_backend_share", Kind::Gauge, "How much of that it says that it takes, 0 to 1.");
+    for Labelled { labels, stats } in backends {
+        text.fraction("lb_backend_share", labels, f64::from(stats.share.get()) / 100.0);
     }
 }
 
