@@ -460,6 +460,8 @@ fn step() -> impl Strategy<Value = Step> {
 const NAMES: [&str; 3] = ["a:80", "b:80", "c:80"];
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn no_sequence_of_evidence_leaves_a_count_or_a_weight_behind(steps in vec(step(), 0..80)) {
         let all = config("a:80:50:4 b:80:50:2 c:80:50:1").with_ejection(Eject::default()).with_slow_start(SECOND);
