@@ -67,11 +67,17 @@
 //! Silence is something else: no answer, or one that is no good, counts to `fall`. So a process that wants to end says
 //! `DOWN`, waits until nothing runs there any more, and then goes; one that crashed is found out by its silence.
 //! ```
-//! use lb_core::health::{Said, Share};
-//! assert_eq!(Said::of_body(b"UP 40%\n"), Share::percent(40).map(Said::Up));
-//! assert_eq!(Said::of_body(b"DOWN: warming up"), Some(Said::Down));
-//! assert_eq!(Said::reason_of(b"DOWN: warming up"), Some("warming up"));
-//! assert_eq!(Said::of_body(b"<html>"), None, "not one of the words: no answer at all");
+//! use lb_core::{BackendId, Config, Request, health::{Evidence, Probe, RiseFall, Said}, sim::World};
+//! let mut world = World::new(1);
+//! let config: Config = "alpha beta".parse()?;
+//! let balancer = world.balancer(config.with_probes(RiseFall::default().assuming_up()));
+//! let alpha = BackendId::new("alpha", 0);
+//! let said = Said::of_body(b"DRAIN: a new version comes\n").ok_or("it is none of the words")?;
+//! balancer.observe(alpha, &Evidence::Probe(Probe::Said(said)), world.now())?;
+//! let request = Request::new(world.now());
+//! assert_eq!(balancer.pick(&request, world.rng())?.name(), "beta", "nothing new");
+//! assert_eq!(balancer.pick(&request.with_pin(alpha), world.rng())?.name(), "alpha", "but its own visitors");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Ejection
