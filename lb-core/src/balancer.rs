@@ -128,7 +128,8 @@ impl<T: Send + Sync> Balancer<T> {
     }
 
     /// Whether it is worth keeping a connection to this backend for the next request: it is configured, people have ordered
-    /// neither its draining nor its end, and the application does not say that it is down.
+    /// neither its draining nor its end, and it is neither down nor ejected. Whether that has changed is worth a look each
+    /// time that [`on_publish`](Self::on_publish) calls.
     /// ```
     /// use lb_core::{BackendId, Status, sim};
     /// let mut world = sim::World::new(1);
@@ -191,6 +192,25 @@ impl<T: Send + Sync> Balancer<T> {
     /// perhaps under the balancer's own lock: it must only leave word, and not call the balancer. The first call counts.
     pub fn on_change(&self, call: impl Fn() + Send + Sync + 'static) {
         self.shared.on_change(Box::new(call));
+    }
+
+    /// Calls `call` each time that a change has come into force, for as long as it returns `true`: for those who keep
+    /// something for backends that may not be [wanted](Self::is_wanted) any more. It is called under the balancer's own
+    /// lock: it must only leave word, and not call the balancer.
+    /// ```
+    /// use lb_core::{BackendId, Status, sim};
+    /// use std::sync::{Arc, atomic::{AtomicU32, Ordering::Relaxed}};
+    /// let mut world = sim::World::new(1);
+    /// let balancer = world.balancer("alpha beta".parse()?);
+    /// let changes = Arc::new(AtomicU32::new(0));
+    /// let count = Arc::downgrade(&changes);
+    /// balancer.on_publish(move || count.upgrade().map(|count| count.fetch_add(1, Relaxed)).is_some());
+    /// balancer.set_status(BackendId::new("alpha", 0), Status::Disabled, world.now())?;
+    /// assert_eq!(changes.load(Relaxed), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_publish(&self, call: impl Fn() -> bool + Send + Sync + 'static) {
+        self.shared.watchers.add(Box::new(call));
     }
 
     /// Puts evidence, such as a probe's result, before a backend's policy.

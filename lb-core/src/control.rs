@@ -23,6 +23,7 @@ use crate::{
     part::{Part, Scale},
     selector::Failover,
     snapshot::{Roster, Slot, Snapshot},
+    watchers::Watchers,
 };
 
 /// Snapshots published by [`settle`](crate::Balancer::settle) are at least this far apart.
@@ -37,6 +38,7 @@ pub(crate) struct Shared<T> {
     emptied: AtomicBool,
     pub(crate) journal: Journal,
     on_change: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    pub(crate) watchers: Watchers,
 }
 
 impl<T: Send + Sync> Shared<T> {
@@ -65,6 +67,7 @@ impl<T: Send + Sync> Shared<T> {
                 emptied: AtomicBool::default(),
                 journal: Journal::default(),
                 on_change: OnceLock::new(),
+                watchers: Watchers::default(),
             }
         })
     }
@@ -88,6 +91,7 @@ impl<T: Send + Sync> Shared<T> {
         if last_resort != std::mem::replace(&mut control.last_resort, last_resort) {
             self.record(now, || EventKind::LastResort { begun: last_resort });
         }
+        self.watchers.tell();
     }
 
     pub(crate) fn settle(&self, now: Instant) -> Option<Instant> {

@@ -64,6 +64,7 @@ mod spec;
 mod stats;
 mod status;
 mod wait_for;
+mod watchers;
 
 pub use rand;
 

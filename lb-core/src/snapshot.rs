@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc, time::Instant};
 
 use crate::{
-    Backend, BackendId, Cause, Fit, Group, Health, Lease, NoPick, Request, Selector, Status, WaitFor, backend::Metric,
+    Backend, BackendId, Fit, Group, Health, Lease, NoPick, Request, Selector, Status, WaitFor, backend::Metric,
     handle::Handles, member::Member, openings::Openings, rand::Rng,
 };
 
@@ -100,12 +100,13 @@ impl<T: Send + Sync> Snapshot<T> {
         lease.ok_or_else(|| self.why_not(request))
     }
 
-    /// Whether people and the application itself would let it take work, were it only what is pinned to it.
+    /// Whether people and what was observed would let it take work, were it only what is pinned to it. One that was silent
+    /// may have forgotten its connections when it is back.
     pub(crate) fn is_wanted(&self, id: BackendId) -> bool {
         self.slot(id).is_some_and(|slot| {
             let door = slot.member.door.read();
-            let said_down = matches!(door.health(), Health::Down(Cause::Said | Cause::Maintenance));
-            door.status() == Status::Enabled && !door.is_removed() && !said_down
+            let is_out = matches!(door.health(), Health::Down(_) | Health::Ejected);
+            door.status() == Status::Enabled && !door.is_removed() && !is_out
         })
     }
 

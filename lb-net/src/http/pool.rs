@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lb_core::BackendId;
+use lb_core::{BackendId, Balancer};
 use tokio::{
     io::Interest,
     net::TcpStream,
@@ -34,7 +34,8 @@ pub(super) struct Pool {
     news: Arc<News>,
 }
 
-/// Told when there is something to sweep: a connection that no sweep has seen, or one of which the reactor tells.
+/// Told when there is something to sweep: a connection that no sweep has seen, one of which the reactor tells, or backends
+/// that have changed.
 #[derive(Debug, Default)]
 struct News(Notify);
 
@@ -43,6 +44,11 @@ impl Wake for News {
         self.0.notify_one();
     }
 }
+
+/// Has the pool look for connections that are not wanted any more whenever something has changed about backends, for as long
+/// as it is kept.
+#[derive(Debug)]
+pub(super) struct Watch(Arc<News>);
 
 #[derive(Debug, Default)]
 struct Idle {
@@ -75,6 +81,15 @@ pub(super) struct Kept {
 impl Pool {
     pub(super) fn new() -> Self {
         Self::default()
+    }
+
+    /// From now on these are the backends.
+    pub(super) fn watch<T: Send + Sync>(&self, balancer: &Balancer<T>) -> Arc<Watch> {
+        let watch = Arc::new(Watch(Arc::clone(&self.news)));
+        let told = Arc::downgrade(&watch);
+        balancer.on_publish(move || told.upgrade().map(|watch| watch.0.0.notify_one()).is_some());
+        self.news.0.notify_one();
+        watch
     }
 
     /// The connection to this backend that was used last, unless it is known to be of no use any more.

@@ -17,8 +17,12 @@ use tokio::{
 };
 
 use super::{
-    AccessWriter, Cells, HttpProxy, Inner, Record, Settings, common::Place, connection::Parts, pool::Pool,
-    servant::Servants, serve::affordable_connections,
+    AccessWriter, Cells, HttpProxy, Inner, Record, Settings,
+    common::Place,
+    connection::Parts,
+    pool::{Pool, Watch},
+    servant::Servants,
+    serve::affordable_connections,
 };
 use crate::{alarm::Alarms, deadline::Sweep, driver::now};
 
@@ -66,6 +70,8 @@ struct Books {
 struct Latest<T> {
     proxies: watch::Receiver<HttpProxy<T>>,
     inner: Arc<Inner<T>>,
+    /// Over the balancer of that one.
+    watch: Arc<Watch>,
     stopping_since: Option<Instant>,
 }
 
@@ -83,10 +89,12 @@ impl<T: Send + Sync + 'static> Worker<T> {
             log: inner.access_log.as_ref().map(super::AccessLog::writer),
             clock: (now(), SystemTime::now()),
         };
+        let pool = Pool::new();
+        let watch = pool.watch(&inner.balancer);
         Self {
             sweep: Sweep::new(),
             alarms: Arc::default(),
-            pool: Pool::new(),
+            pool,
             servants: Servants::new(),
             affordable: affordable_connections(),
             local,
@@ -94,7 +102,7 @@ impl<T: Send + Sync + 'static> Worker<T> {
             books: Mutex::new(books),
             written: Notify::new(),
             waits: Notify::new(),
-            latest: Mutex::new(Latest { proxies, inner, stopping_since: None }),
+            latest: Mutex::new(Latest { proxies, inner, watch, stopping_since: None }),
             generation: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         }
@@ -112,6 +120,9 @@ impl<T: Send + Sync + 'static> Worker<T> {
         // What is counted stays where it was counted: counters pass from one proxy to the next.
         books.log = inner.access_log.as_ref().map(super::AccessLog::writer);
         drop(books);
+        if !Arc::ptr_eq(&latest.inner.balancer, &inner.balancer) {
+            latest.watch = self.pool.watch(&inner.balancer);
+        }
         latest.inner = inner;
         self.generation.fetch_add(1, Release);
     }
