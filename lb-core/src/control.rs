@@ -3,8 +3,8 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
     },
     time::{Duration, Instant},
 };
@@ -39,6 +39,8 @@ pub(crate) struct Shared<T> {
     pub(crate) journal: Journal,
     on_change: OnceLock<Box<dyn Fn() + Send + Sync>>,
     pub(crate) watchers: Watchers,
+    /// When the next window of rates of failure begins, in milliseconds since the epoch of the balancer.
+    pub(crate) rates_due_ms: AtomicU64,
 }
 
 impl<T: Send + Sync> Shared<T> {
@@ -68,6 +70,7 @@ impl<T: Send + Sync> Shared<T> {
                 journal: Journal::default(),
                 on_change: OnceLock::new(),
                 watchers: Watchers::default(),
+                rates_due_ms: AtomicU64::new(0),
             }
         })
     }
@@ -117,6 +120,15 @@ impl<T> Shared<T> {
     /// Whoever panicked under this lock was an embedder's own code, and every step leaves a usable state.
     pub(crate) fn control(&self) -> MutexGuard<'_, Control<T>> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, unless somebody is at it.
+    pub(crate) fn try_control(&self) -> Option<MutexGuard<'_, Control<T>>> {
+        match self.control.try_lock() {
+            Ok(control) => Some(control),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     pub(crate) fn on_change(&self, call: Box<dyn Fn() + Send + Sync>) {

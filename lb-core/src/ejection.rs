@@ -1,27 +1,31 @@
 //! Setting outliers aside: the one place that knows the cap and the last backend of a group.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
 
 use crate::{
     BackendId,
     control::{Control, Shared},
     entry::{Entry, Rate},
+    failing::Span,
     health::{Ejection, Evidence},
 };
 
-/// Rates of failure are compared over at least this time, and at most twice as long under steady traffic.
-const RATE_WINDOW: Duration = Duration::from_secs(10);
-/// How a backend's rate must stand out: more than twice the others', and by more than so much.
-const RATE_MARGIN: f64 = 0.1;
-
-/// So many requests at the others say how often a request fails there.
-const MANY: u64 = 5;
+/// Rates of failure are counted in windows of so much time, or of the rule's own where that is longer: at a request a second
+/// a shorter one tells good from bad by chance only.
+const RATE_WINDOW: Duration = Duration::from_secs(30);
+/// For how long a backend is set aside again whose trial failed, where no rule says so.
+const USUAL_PERIOD: Duration = Duration::from_secs(10);
 
 /// A policy wishes a backend set aside; or its trial went wrong, and it is out already.
 #[derive(Clone, Copy)]
 pub(crate) struct Plea<'a> {
     pub(crate) wish: Option<Ejection>,
     pub(crate) trial: bool,
+    /// Whose request it was that failed, if a request can have provoked it.
+    pub(crate) client: Option<u64>,
     pub(crate) reason: &'a str,
 }
 
@@ -31,24 +35,41 @@ impl<T> Shared<T> {
             self.mark_changed();
         }
     }
+
+    /// To be called before a failure is counted, so that those of one time are compared with each other: begins the next
+    /// window when it is due. In between it costs nothing.
+    pub(crate) fn follow_rates(&self, now: Instant, since_epoch: Duration) {
+        let now_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        if now_ms < self.rates_due_ms.load(Relaxed) {
+            return;
+        }
+        // Who reports a failure waits for nobody: the next failure is as good.
+        let Some(mut control) = self.try_control() else { return };
+        // Another thread may have been faster.
+        if now_ms >= self.rates_due_ms.load(Relaxed) {
+            let length = control.begin_window(now);
+            let length_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+            self.rates_due_ms.store(now_ms.saturating_add(length_ms), Relaxed);
+        }
+    }
 }
 
 impl<T> Control<T> {
-    /// Sets a backend aside if its group can spare it. Returns whether it did.
+    /// Sets a backend aside if its group can spare it. Returns whether anything has changed.
     fn eject(&mut self, id: BackendId, plea: Plea<'_>, now: Instant) -> bool {
-        let Plea { wish, trial, reason } = plea;
+        let Plea { wish, trial, client, reason } = plea;
         let Some(at) = self.entries.iter().position(|entry| entry.member.id == id) else { return false };
         let out = self.entries[at].is_ejected();
         let granted = |wish: &Ejection| !out && self.can_spare(at) && (!wish.only_outliers || self.is_outlier(at));
         let period = match wish {
-            Some(wish) if trial || granted(&wish) => wish.period,
-            None if trial => self.config.ejection.as_ref().map_or(RATE_WINDOW, |eject| eject.period),
-            _ => {
-                self.begin_window(now);
-                return false;
+            _ if trial && client.is_some_and(|client| self.fails_elsewhere(at, client)) => {
+                self.entries[at].try_again();
+                return true;
             }
+            Some(wish) if trial || granted(&wish) => wish.period,
+            None if trial => self.config.ejection.as_ref().map_or(USUAL_PERIOD, |eject| eject.period),
+            _ => return false,
         };
-        self.begin_window(now);
         let (entry, until) = (&mut self.entries[at], now.checked_add(period));
         entry.eject(until);
         entry.tell_ejection(reason, until.map(|_| period), trial, now);
@@ -58,7 +79,7 @@ impl<T> Control<T> {
 
     /// Whether another backend of the group is up, and the cap holds once this one is gone.
     fn can_spare(&self, at: usize) -> bool {
-        let peers = || self.entries.iter().filter(|peer| peer.group() == self.entries[at].group());
+        let peers = || self.peers(at).map(|(_, peer)| peer);
         let is_other = |peer: &Entry<T>| peer.member.id != self.entries[at].member.id;
         // One that is half-open has yet to show that it is back.
         let others_up = peers().any(|peer| is_other(peer) && peer.is_up() && !peer.is_ejected());
@@ -67,21 +88,42 @@ impl<T> Control<T> {
         others_up && ejected * 100 <= most * peers().count()
     }
 
-    /// Whether it fails clearly more often than the rest of its group has of late.
-    fn is_outlier(&self, at: usize) -> bool {
+    /// The backends of its group, itself included.
+    fn peers(&self, at: usize) -> impl Iterator<Item = (usize, &Entry<T>)> {
         let group = self.entries[at].group();
-        let peers = self.entries.iter().enumerate().filter(|(_, peer)| peer.group() == group);
-        let (mut own, mut others) = (Rate::default(), Rate::default());
-        peers.for_each(|(index, peer)| if index == at { &mut own } else { &mut others }.add(peer.recent()));
-        let Some((own, others)) = own.failing(1).zip(others.failing(MANY)) else { return false };
-        own > 2.0 * others && own > others + RATE_MARGIN
+        self.entries.iter().enumerate().filter(move |(_, peer)| peer.group() == group)
     }
 
-    fn begin_window(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.rates_since) > RATE_WINDOW {
-            self.entries.iter_mut().for_each(Entry::begin_window);
-            self.rates_since = now;
-        }
+    /// Whether it fails clearly more often than the rest of its group has of late, whether that is short or long. It must
+    /// do so even without the clients whose requests failed most, as few of them as eject nobody: one who always comes
+    /// back to the same backend says nothing about it. Nor does one say anything about the others who fails everywhere.
+    fn is_outlier(&self, at: usize) -> bool {
+        let rule = self.config.ejection.as_ref().and_then(|eject| eject.request_failures);
+        let without = rule.map_or(0, |rule| rule.clients.get() as usize - 1);
+        [Span::This, Span::Both].into_iter().any(|span| {
+            let (mut own, mut others) = (Rate::default(), Rate::default());
+            for (index, peer) in self.peers(at) {
+                let (rate, left_out) = if index == at { (&mut own, without) } else { (&mut others, without.min(1)) };
+                rate.add(peer.recent(span, left_out));
+            }
+            own.stands_out(others)
+        })
+    }
+
+    /// Whether requests of this client have failed at another backend too: then it is they that fail.
+    fn fails_elsewhere(&self, at: usize, client: u64) -> bool {
+        self.peers(at).any(|(index, peer)| index != at && peer.member.failing().knows(client))
+    }
+
+    /// Returns how long the windows are.
+    fn begin_window(&mut self, now: Instant) -> Duration {
+        let rule = self.config.ejection.as_ref().and_then(|eject| eject.request_failures);
+        let length = rule.map_or(RATE_WINDOW, |rule| rule.window.max(RATE_WINDOW));
+        // What nobody has looked at for so long is no window, but all the time before.
+        let is_old = now.saturating_duration_since(self.rates_since) > length.saturating_mul(2);
+        self.entries.iter_mut().for_each(if is_old { Entry::forget_rates } else { Entry::begin_window });
+        self.rates_since = now;
+        length
     }
 
     /// Half-opens the doors of those whose period is over. Returns whether there were any.

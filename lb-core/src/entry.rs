@@ -12,12 +12,21 @@ use crate::{
     BackendConfig, Status,
     door::{Door, Ejection},
     event::EventKind,
+    failing::{Failing, Span},
     handle::Handles,
     health::{Evidence, Health},
     member::Member,
     part::{Part, STEPS},
     stats::{Counts, Ejected},
 };
+
+/// How a backend's rate of failure must stand out: more than twice the others', by more than so much, and more than chance
+/// makes likely. For that the measure is that of the G-test (Sokal and Rohlf): 20 is rarer than four standard deviations,
+/// and as every failure is a test, 16 found an outlier by chance every few hours.
+const MARGIN: f64 = 0.1;
+const EVIDENCE: f64 = 20.0;
+/// So many requests at the others say how often a request fails there.
+const MANY: u64 = 5;
 
 pub(crate) struct Entry<T> {
     pub(crate) member: Arc<Member<T>>,
@@ -54,9 +63,28 @@ impl Rate {
         self.failed += other.failed;
     }
 
-    /// The share that failed; nothing is known from fewer requests than `least`.
-    pub(crate) fn failing(self, least: u64) -> Option<f64> {
-        (self.ended >= least.max(1)).then(|| self.failed as f64 / self.ended as f64)
+    /// Whether more fail than elsewhere: clearly more, and so many more that it is no chance.
+    pub(crate) fn stands_out(self, others: Self) -> bool {
+        if self.ended == 0 || others.ended < MANY {
+            return false;
+        }
+        let all = Self { ended: self.ended + others.ended, failed: self.failed + others.failed };
+        let (own, elsewhere) = (self.share(), others.share());
+        let evidence = 2.0 * (self.surprise(all.share()) + others.surprise(all.share()));
+        own > 2.0 * elsewhere && own > elsewhere + MARGIN && evidence >= EVIDENCE
+    }
+
+    fn share(self) -> f64 {
+        self.failed as f64 / self.ended as f64
+    }
+
+    /// How much better its own share explains what happened than this one does, as logarithm of the likelihoods.
+    fn surprise(self, share: f64) -> f64 {
+        let part = |count: u64, expected: f64| match count {
+            0 => 0.0,
+            count => count as f64 * (count as f64 / (expected * self.ended as f64)).ln(),
+        };
+        part(self.failed, share) + part(self.ended.saturating_sub(self.failed), 1.0 - share)
     }
 }
 
@@ -143,6 +171,13 @@ impl<T> Entry<T> {
         self.member.door.set_ejection(None, Ejection::Out);
         self.member.refresh_opening();
         (self.ejected_until, self.ejected) = (until, true);
+        self.forget_rates();
+    }
+
+    /// Has another request try it at once, in place of one that says nothing.
+    pub(crate) fn try_again(&mut self) {
+        self.member.door.set_ejection(Some(Ejection::Out), Ejection::HalfOpen);
+        self.member.refresh_opening();
     }
 
     /// Records the ejection; `period` nothing: until it is enabled.
@@ -243,14 +278,22 @@ impl<T> Entry<T> {
         [step, self.ejected_until].into_iter().flatten().min()
     }
 
-    /// How requests have ended since the window before this one began: a window that has just begun tells too little.
-    pub(crate) fn recent(&self) -> Rate {
-        let (all, [before, _]) = (self.ended(), self.windows);
-        Rate { ended: all.ended - before.ended, failed: all.failed - before.failed }
+    /// How requests have ended of late, but for the failures of the so many clients who have the most of them.
+    pub(crate) fn recent(&self, span: Span, without: usize) -> Rate {
+        let (all, begin) = (self.ended(), self.windows[usize::from(span == Span::This)]);
+        let left_out = self.member.failing().of_worst(without, span);
+        let since = |all: u64, begin: u64| all.saturating_sub(begin).saturating_sub(left_out);
+        Rate { ended: since(all.ended, begin.ended), failed: since(all.failed, begin.failed) }
     }
 
     pub(crate) fn begin_window(&mut self) {
         self.windows = [self.windows[1], self.ended()];
+        self.member.change_failing(Failing::begin_window);
+    }
+
+    /// What has been before says nothing any more.
+    pub(crate) fn forget_rates(&mut self) {
+        (0..2).for_each(|_| self.begin_window());
     }
 
     fn ended(&self) -> Rate {

@@ -45,6 +45,7 @@ mod ejection;
 mod entry;
 mod event;
 mod explain;
+mod failing;
 mod group;
 mod handle;
 pub mod health;

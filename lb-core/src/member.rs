@@ -16,6 +16,7 @@ use crate::{
     door::{Door, Ejection, Place, Reading},
     ejection::Plea,
     event::{EventKind, Subject},
+    failing::Failing,
     health::{Evidence, Policies, Share, Traffic, Verdict},
     openings::{CurrentOpenings, SlotMark},
 };
@@ -58,10 +59,11 @@ pub(crate) struct Member<T> {
     pub(crate) carried: Carried,
 }
 
-/// Who judges it, and what was told of it last.
+/// Who judges it, what was told of it last, and whose requests failed there.
 struct Judges {
     policies: Policies,
     told: Told,
+    failing: Failing,
 }
 
 /// The health that was told last, and what is to be said of it.
@@ -131,7 +133,7 @@ impl<T> Member<T> {
             payload,
             openings,
             home,
-            judges: Mutex::new(Judges { policies, told }),
+            judges: Mutex::new(Judges { policies, told, failing: Failing::default() }),
             group: group.into(),
             drained,
             share,
@@ -196,7 +198,7 @@ impl<T> Member<T> {
     pub(crate) fn judge(&self, evidence: &Evidence, reason: &str, now: Instant) -> Verdict {
         let verdict = self.observe(evidence, reason, now);
         if let Some(home) = self.home.upgrade().filter(|_| verdict.eject.is_some()) {
-            home.eject(self.id, Plea { wish: verdict.eject, trial: false, reason }, now);
+            home.eject(self.id, Plea { wish: verdict.eject, trial: false, client: None, reason }, now);
         }
         verdict
     }
@@ -204,6 +206,10 @@ impl<T> Member<T> {
     /// A failed request: the penalty, the policy's opinion, and what follows from it.
     #[cold]
     pub(crate) fn add_failure(&self, outcome: Outcome, client: Option<u64>, trial: bool, now: Instant) {
+        let home = self.home.upgrade();
+        if let Some(home) = &home {
+            home.follow_rates(now, now.saturating_duration_since(self.epoch));
+        }
         let counter = if outcome == Outcome::ConnectFailed { &self.ended.connect_failed } else { &self.ended.failed };
         counter.fetch_add(1, Relaxed);
         // People may have enabled the backend meanwhile: nothing is being tried then.
@@ -212,15 +218,17 @@ impl<T> Member<T> {
         self.latency.peak(FAILURE_MICROS, self.millis(now));
         let successes = self.door.successes() + self.ended.connected.load(Relaxed);
         let (traffic, reason) = (Traffic { outcome, client, successes, trial }, outcome.reason());
+        if let Some(client) = client.filter(|_| outcome.is_provokable()) {
+            self.change_failing(|failing| failing.note(client));
+        }
         let verdict = self.observe(&Evidence::Traffic(traffic), reason, now);
         if trial && verdict.eject.is_none() && outcome.is_provokable() {
             return self.end_trial(true);
         }
         let trial = trial && self.door.set_ejection(Some(Ejection::Trial), Ejection::Out);
-        if (trial || verdict.eject.is_some())
-            && let Some(home) = self.home.upgrade()
-        {
-            home.eject(self.id, Plea { wish: verdict.eject, trial, reason }, now);
+        if let Some(home) = home.filter(|_| trial || verdict.eject.is_some()) {
+            let client = client.filter(|_| outcome.is_provokable());
+            home.eject(self.id, Plea { wish: verdict.eject, trial, client, reason }, now);
         }
     }
 
@@ -278,6 +286,15 @@ impl<T> Member<T> {
 
     pub(crate) fn set_next_probe(&self, at: Option<Instant>) {
         self.judges().told.next_probe = at;
+    }
+
+    /// Whose requests failed here.
+    pub(crate) fn failing(&self) -> Failing {
+        self.judges().failing
+    }
+
+    pub(crate) fn change_failing(&self, change: impl FnOnce(&mut Failing)) {
+        change(&mut self.judges().failing);
     }
 
     /// Changes how it is judged; its health is what they make of it. The next snapshot must follow.

@@ -262,9 +262,11 @@ fn failed_requests_eject_nobody_unless_that_is_switched_on() {
     for outcome in [Outcome::ServerError, Outcome::Broken, Outcome::TimedOut] {
         let (mut plain, mut switched_on) = (ejecting("a b c"), careful("a b c"));
         for scene in [&mut plain, &mut switched_on] {
-            ["b", "c", "b", "c", "b"].into_iter().for_each(|name| scene.end_at(name, Outcome::Success, 1));
-            for client in 0..3 {
-                scene.end_at("a", outcome, client);
+            for client in 0..8 {
+                ["b", "c"].into_iter().for_each(|name| scene.end_at(name, Outcome::Success, client));
+                if scene.health("a") == Health::Up {
+                    scene.end_at("a", outcome, client);
+                }
             }
         }
         assert_eq!((plain.health("a"), switched_on.health("a")), (Health::Up, Health::Ejected), "{outcome:?}");

@@ -37,8 +37,12 @@ pub struct Eject {
 }
 
 /// When failures that a request can provoke eject: enough of them, of distinct clients, within a window, and clearly
-/// more often than at the other backends. A page that fails everywhere makes no outlier, and one client alone ejects
-/// nobody.
+/// more often than at the other backends, by more than chance makes likely. A page that fails everywhere makes no outlier,
+/// and one client alone ejects nobody, however often it comes: the clients with the most failures are left out of the
+/// comparison, so many of them as are too few to eject.
+///
+/// The request that tries an ejected backend may be spoiled by its client, too: where that client's requests fail at other
+/// backends as well, another one tries it.
 /// ```
 /// use lb_core::health::{Eject, RequestFailures};
 /// let careful = Eject::default().with_request_failures(RequestFailures::default());
