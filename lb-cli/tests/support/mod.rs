@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "no test file uses all of it")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests call it")]
 
+mod app;
 mod control;
 mod daemon;
 mod file;
@@ -27,6 +28,8 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 
+#[allow(unused_imports, reason = "no test file uses all of them")]
+pub(crate) use self::app::{App, LONG, Mood, Page, long_body};
 #[allow(unused_imports, reason = "no test file uses all of them")]
 pub(crate) use self::control::{Control, Directory, Row, banner};
 #[allow(unused_imports, reason = "no test file uses all of them")]
