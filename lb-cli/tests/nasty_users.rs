@@ -274,16 +274,19 @@ fn names_itself(front: SocketAddr, from: u8, times: u16, field: impl Fn(u16) -> 
 
 #[test]
 fn clients_behind_a_trusted_proxy_are_told_apart_and_nobody_else_can_be_many() {
-    let apps = ["a", "b", "c"].map(App::start);
-    let lb = Lb::start(&apps, "", "trusted_proxies = \"127.0.0.1\"");
-    apps[1].is(Mood::Errors);
-    // Not trusted at all; and what stands before the one whom the trusted one names.
-    for (from, field) in [(2, "192.0.2."), (1, "6.6.6.")] {
-        let more = if from == 1 { ", 192.0.2.7" } else { "" };
-        let statuses = names_itself(lb.front, from, 120, |n| format!("{field}{n}{more}"));
+    // Those whom the trusted one names. Then: one who is not trusted at all, what stands before the one who is named, and
+    // a household, which has all the addresses of its network (IPv6).
+    for (from, begin, end, b) in [
+        (1, "192.0.2.", "", "ejected"),
+        (2, "192.0.2.", "", "up"),
+        (1, "6.6.6.", ", 192.0.2.7", "up"),
+        (1, "2001:db8::7:", "", "up"),
+    ] {
+        let apps = ["a", "b", "c"].map(App::start);
+        let lb = Lb::start(&apps, "", "trusted_proxies = \"127.0.0.1\"");
+        apps[1].is(Mood::Errors);
+        let statuses = names_itself(lb.front, from, 120, |n| format!("{begin}{n}{end}"));
         assert_eq!(statuses, BTreeSet::from([200, 500]));
-        assert_eq!(lb.healths(), ["up"; 3], "{field}");
+        assert_eq!(lb.healths(), ["up", b, "up"], "{begin}");
     }
-    names_itself(lb.front, 1, 120, |n| format!("192.0.2.{n}"));
-    assert_eq!(lb.healths(), ["up", "ejected", "up"], "these are sixteen");
 }

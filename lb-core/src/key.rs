@@ -34,6 +34,22 @@ pub fn of_address(address: IpAddr) -> u64 {
     }
 }
 
+/// The key of a client as one somebody, for [`Request::with_client`](crate::Request::with_client): that of its v4 address,
+/// or of the network (/64) that a v6 address is in, because whoever has one of those has all of them.
+/// ```
+/// use lb_core::key;
+/// let [one, other, else_where] = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"].map(|a| key::of_client(a.parse().unwrap()));
+/// assert!(one == other && one != else_where);
+/// assert_eq!(key::of_client([10, 0, 0, 1].into()), key::of_address([10, 0, 0, 1].into()));
+/// ```
+#[must_use]
+pub fn of_client(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => of_bytes(&v4.octets()),
+        IpAddr::V6(v6) => of_bytes(v6.octets().split_at(8).0),
+    }
+}
+
 pub(crate) fn xxh64(bytes: &[u8], seed: u64) -> u64 {
     let (stripes, rest) = bytes.as_chunks::<32>();
     let mut hash = if stripes.is_empty() { seed.wrapping_add(P5) } else { converge(stripes, seed) };

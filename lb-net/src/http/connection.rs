@@ -275,6 +275,12 @@ impl<T: Send + Sync + 'static> Parts<T> {
         }
     }
 
+    /// Who it is for those who count distinct clients.
+    pub(super) fn somebody(&self) -> u64 {
+        // In the usual case it is known already.
+        if self.client.is_ipv4() { self.client_key } else { lb_core::key::of_client(self.client.ip()) }
+    }
+
     /// How the client has left, if it has.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
         self.socket.poll_gone(cx)

@@ -67,7 +67,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
     fn request(&self) -> Request<'_> {
         let request = Request::new(self.picked_at)
             .with_key(self.asked.key)
-            .with_client(self.parts.client_key)
+            .with_client(self.parts.somebody())
             .with_tried(&self.tried);
         match self.pin() {
             Some(pin) => request.with_pin(pin),
@@ -219,8 +219,8 @@ impl<T: Send + Sync + 'static> Contest<T> for Running<'_, '_, T> {
     fn pick(&mut self, tried: &Tried) -> Result<Lease<T>, NoPick> {
         let exchange = &mut *self.exchange;
         let (inner, worker) = (&exchange.parts.proxy.inner, &exchange.parts.worker);
-        let request =
-            Request::new(now()).with_key(exchange.asked.key).with_client(exchange.parts.client_key).with_tried(tried);
+        let client = exchange.parts.somebody();
+        let request = Request::new(now()).with_key(exchange.asked.key).with_client(client).with_tried(tried);
         inner.balancer.pick(&request, &mut *worker.rng())
     }
 

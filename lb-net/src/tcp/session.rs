@@ -116,7 +116,8 @@ async fn connected<T: Send + Sync + 'static>(
         client: peer,
     };
     let rng = SmallRng::seed_from_u64(seed);
-    let mut candidates = Candidates { inner, client, key: key::of_address(peer.ip()), rng };
+    let (key, somebody) = (key::of_address(peer.ip()), key::of_client(peer.ip()));
+    let mut candidates = Candidates { inner, client, key, somebody, rng };
     let connected = race::connect(track, &mut candidates, None, &mut Tried::default(), alarms).await;
     connected.map(|(stream, mut lease)| {
         lease.answered(now());
@@ -130,12 +131,14 @@ struct Candidates<'a, T> {
     inner: &'a Inner<T>,
     client: &'a TcpStream,
     key: u64,
+    /// Who it is for those who count distinct clients.
+    somebody: u64,
     rng: SmallRng,
 }
 
 impl<T: Send + Sync> Contest<T> for Candidates<'_, T> {
     fn pick(&mut self, tried: &Tried) -> Result<Lease<T>, NoPick> {
-        let request = Request::new(now()).with_key(self.key).with_client(self.key).with_tried(tried);
+        let request = Request::new(now()).with_key(self.key).with_client(self.somebody).with_tried(tried);
         self.inner.balancer.pick(&request, &mut self.rng)
     }
 
