@@ -48,6 +48,16 @@ pub enum NoPick {
     /// All are disabled, draining, down or of weight 0.
     #[error("all backends are down or disabled")]
     AllDown,
+    /// Those that would be picked say of themselves that they are down, or drain.
+    #[error("all backends say that they are down")]
+    Declined,
+    /// They all say that they are in maintenance.
+    #[error("all backends are in maintenance")]
+    Maintenance,
+    /// All had said that they are down, and only a share of the requests is let in until they all bear them again. See
+    /// [`Config::slow_start`].
+    #[error("backends recover, and not all requests are let in")]
+    Recovering,
     /// All that are up have reached their limits.
     #[error("all backends are full")]
     AllFull,
@@ -341,7 +351,8 @@ impl<T: Send + Sync> Balancer<T> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let control = self.shared.control();
-        Stats { backends: control.entries.iter().map(BackendStats::of).collect() }
+        let backends = control.entries.iter().map(BackendStats::of).collect();
+        Stats { backends, admitted_percent: self.shared.snapshot.load().admitted_percent() }
     }
 
     /// The payloads of all configured backends, in order, for whoever keeps them fresh.

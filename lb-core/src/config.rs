@@ -28,6 +28,11 @@ pub struct Config {
     /// Whose turn is first.
     pub start: Start,
     /// For how long a backend that joins or recovers gets a growing share; zero for the whole share at once.
+    ///
+    /// If all backends say DOWN after they were up, the first that comes back would get what was too much for all. With a
+    /// slow start only a share of all requests is let in then: half, growing by as much as a slow start grows, and half as
+    /// much for each backend that says DOWN meanwhile, until it is all again. The others have no pick:
+    /// [`NoPick::Recovering`](crate::NoPick::Recovering). A longer slow start means fewer changes.
     pub slow_start: Duration,
     /// How probes are judged. Without it every backend starts up.
     pub probes: Option<RiseFall>,

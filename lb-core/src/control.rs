@@ -21,8 +21,9 @@ use crate::{
     member::{Common, Member},
     openings::{CurrentOpenings, Openings},
     part::{Part, Scale},
+    recovery::{Recovery, Tally},
     selector::Failover,
-    snapshot::{Roster, Slot, Snapshot},
+    snapshot::{ALL_ADMITTED, Roster, Slot, Snapshot},
     watchers::Watchers,
 };
 
@@ -60,6 +61,8 @@ impl<T: Send + Sync> Shared<T> {
                 published: None,
                 rates_since: now,
                 last_resort: false,
+                recovery: None,
+                declined: false,
             };
             let snapshot = ArcSwap::from(control.build(now));
             Self {
@@ -94,6 +97,10 @@ impl<T: Send + Sync> Shared<T> {
         if last_resort != std::mem::replace(&mut control.last_resort, last_resort) {
             self.record(now, || EventKind::LastResort { begun: last_resort });
         }
+        let declined = control.is_refusing();
+        if declined != std::mem::replace(&mut control.declined, declined) {
+            self.record(now, || EventKind::Declined { begun: declined });
+        }
         self.watchers.tell();
     }
 
@@ -102,8 +109,9 @@ impl<T: Send + Sync> Shared<T> {
         if self.emptied.swap(false, SeqCst) {
             control.note_drained(now);
         }
-        let due =
-            control.end_ejections(now) | control.entries.iter().any(|entry| entry.is_ramp_due(now, control.ramp()));
+        let due = control.end_ejections(now)
+            | control.entries.iter().any(|entry| entry.is_ramp_due(now, control.ramp()))
+            | control.recovery_step().is_some_and(|step| step <= now);
         if due || self.changed.load(SeqCst) {
             let next = control.published.map_or(now, |at| at + PUBLISH_EVERY);
             if next > now {
@@ -178,6 +186,10 @@ pub(crate) struct Control<T> {
     pub(crate) rates_since: Instant,
     /// Whether the published snapshot is one for the last resort.
     last_resort: bool,
+    /// While not all requests are let in.
+    recovery: Option<Recovery>,
+    /// Whether it was told that all backends say that they are down, and not yet that this is over.
+    declined: bool,
 }
 
 impl<T: Send + Sync> Control<T> {
@@ -282,7 +294,33 @@ impl<T: Send + Sync> Control<T> {
     /// Begins and continues slow starts, and tells policies of backends that came back.
     pub(crate) fn follow_health(&mut self, now: Instant) {
         let ramp = self.ramp();
-        self.entries.iter_mut().for_each(|entry| entry.follow_health(now, ramp));
+        self.recovery = Recovery::follow(self.recovery, self.tally(), now, ramp);
+        let recovers = self.recovery.is_some();
+        self.entries.iter_mut().for_each(|entry| entry.follow_health(now, ramp, recovers));
+    }
+
+    /// Those that may take work, by what they say.
+    fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        self.entries.iter().for_each(|entry| entry.count(&mut tally));
+        tally
+    }
+
+    /// Whether requests are refused because backends say that they are down, or have just said so.
+    fn is_refusing(&self) -> bool {
+        self.recovery.is_some() || self.tally().is_declined()
+    }
+
+    /// When the share of requests that are let in grows.
+    fn recovery_step(&self) -> Option<Instant> {
+        self.recovery.zip(self.ramp()).and_then(|(recovery, ramp)| recovery.next_event(ramp))
+    }
+
+    /// How many requests are let in, in parts of `ALL_ADMITTED`.
+    fn admitted(&self) -> u32 {
+        // Below 1 while there is one.
+        let parts = |recovery: Recovery| (recovery.share(self.tally()) * f64::from(ALL_ADMITTED)) as u32;
+        self.recovery.map_or(ALL_ADMITTED, parts)
     }
 
     /// The next snapshot. Its bits are not in force before [`mark_slots`](Self::mark_slots).
@@ -301,6 +339,7 @@ impl<T: Send + Sync> Control<T> {
             roster: Roster { slots: self.slots(now), handles, openings, by_id },
             selector: Arc::new(Failover::of_shared(Vec::new())),
             nobody_up: false,
+            admitted: self.admitted(),
         };
         snapshot.nobody_up = snapshot.is_nobody_up();
         let plain = Request::new(now);
@@ -372,6 +411,6 @@ impl<T: Send + Sync> Control<T> {
 
     fn next_event(&self) -> Option<Instant> {
         let ramp = self.ramp();
-        self.entries.iter().filter_map(|entry| entry.next_event(ramp)).min()
+        self.entries.iter().filter_map(|entry| entry.next_event(ramp)).chain(self.recovery_step()).min()
     }
 }

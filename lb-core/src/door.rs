@@ -247,6 +247,16 @@ impl Reading {
         self.0 & SAID != 0
     }
 
+    /// Whether people, weight and membership would let it take new work.
+    pub(crate) fn is_ordered_in(self) -> bool {
+        self.0 & (DISABLED | REMOVED | DRAINING | WEIGHTLESS) == 0
+    }
+
+    /// Whether the application says that it is down, perhaps for too much work.
+    pub(crate) fn is_declining(self) -> bool {
+        self.health() == Health::Down(Cause::Said)
+    }
+
     pub(crate) fn is_removed(self) -> bool {
         self.0 & REMOVED != 0
     }

@@ -14,9 +14,10 @@ use crate::{
     event::EventKind,
     failing::{Failing, Span},
     handle::Handles,
-    health::{Evidence, Health},
+    health::{Cause, Evidence, Health},
     member::Member,
     part::{Part, STEPS},
+    recovery::Tally,
     stats::{Counts, Ejected},
 };
 
@@ -38,6 +39,8 @@ pub(crate) struct Entry<T> {
     /// Whether the policy believes it ejected: until a trial went well.
     ejected: bool,
     was_up: bool,
+    /// Whether it said when last seen that it takes nothing.
+    declined: bool,
     /// What had ended when the window before this one began, and when this one did.
     windows: [Rate; 2],
     /// What had been counted when people last reset the counters.
@@ -101,7 +104,8 @@ impl<T> Entry<T> {
         let (weight, limit, member) = (backend.weight, backend.limit, Arc::new(member));
         let (handles, windows) = (Handles::new(&member), [Rate::default(); 2]);
         let (ramp, ejected_until, ejected, before_reset) = (None, None, false, Counts::default());
-        Self { member, handles, weight, limit, ramp, ejected_until, ejected, was_up, windows, before_reset }
+        let declined = false;
+        Self { member, handles, weight, limit, ramp, ejected_until, ejected, was_up, declined, windows, before_reset }
     }
 
     pub(crate) fn group(&self) -> usize {
@@ -162,6 +166,22 @@ impl<T> Entry<T> {
         door.is_let_in() && door.is_up(false)
     }
 
+    /// Adds it to those that may take work, by what it says now.
+    pub(crate) fn count(&self, tally: &mut Tally) {
+        let (door, weight) = (self.member.door.read(), u64::from(self.weight));
+        match door.health() {
+            _ if !door.is_ordered_in() => {}
+            Health::Up => tally.up += weight,
+            Health::Down(Cause::Said) => {
+                tally.declined += weight;
+                tally.lost += if self.was_up { weight } else { 0 };
+            }
+            Health::Down(Cause::Maintenance) | Health::Draining => tally.aside += weight,
+            Health::Ejected | Health::Down(Cause::Silent) => tally.silent += weight,
+            _ => {}
+        }
+    }
+
     pub(crate) fn is_ejected(&self) -> bool {
         self.member.door.read().ejection() != Ejection::In
     }
@@ -210,7 +230,8 @@ impl<T> Entry<T> {
     }
 
     /// What has become of it since the last snapshot: readmitted, up again, a step further in its slow start.
-    pub(crate) fn follow_health(&mut self, now: Instant, ramp: Option<Duration>) {
+    /// `all_recover`: it has no slow start of its own where requests are held back from all of them.
+    pub(crate) fn follow_health(&mut self, now: Instant, ramp: Option<Duration>, all_recover: bool) {
         let door = self.member.door.read();
         if self.ejected && door.ejection() == Ejection::In {
             self.ejected = false;
@@ -219,10 +240,10 @@ impl<T> Entry<T> {
         }
         // A half-open backend has its one request and no share.
         let is_up = self.is_up() && door.ejection() == Ejection::In;
-        if is_up && !self.was_up && ramp.is_some() {
+        if is_up && !self.was_up && ramp.is_some() && !(all_recover && self.declined) {
             self.ramp = Some(Ramp { since: now, step: 0 });
         }
-        self.was_up = is_up;
+        (self.was_up, self.declined) = (is_up, door.is_declining());
         let steps = self.steps(now, ramp);
         match &mut self.ramp {
             Some(_) if !is_up || steps == STEPS => self.ramp = None,

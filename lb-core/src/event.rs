@@ -81,6 +81,12 @@ pub enum EventKind {
         /// Whether it begins.
         begun: bool,
     },
+    /// All backends that would be picked say of themselves that they are down, and requests are refused; or all requests
+    /// are let in again.
+    Declined {
+        /// Whether it begins.
+        begun: bool,
+    },
     /// Another configuration was taken over; the names of the backends, as in [`Diff`](crate::Diff).
     Changed {
         /// New backends.
@@ -147,6 +153,10 @@ impl fmt::Display for EventKind {
                 f.write_str("last resort: no backend is up, those that are silent or ejected are tried anyway")
             }
             Self::LastResort { begun: false } => f.write_str("the last resort is over"),
+            Self::Declined { begun: true } => {
+                f.write_str("all backends say that they are down: requests are refused until one says UP")
+            }
+            Self::Declined { begun: false } => f.write_str("all requests are let in again"),
             Self::Changed { added, removed, changed } => {
                 let lists = [("added", added), ("removed", removed), ("changed", changed)];
                 let said = lists.into_iter().filter(|(_, names)| !names.is_empty());
@@ -192,6 +202,11 @@ mod tests {
                 EventKind::Changed { added: names(&["a", "b"]), removed: names(&[]), changed: names(&["c"]) },
                 "configuration changed: added a, b; changed c",
             ),
+            (
+                EventKind::Declined { begun: true },
+                "all backends say that they are down: requests are refused until one says UP",
+            ),
+            (EventKind::Declined { begun: false }, "all requests are let in again"),
             (EventKind::Missed { events: 3 }, "3 events were not kept"),
         ];
         for (kind, line) in rows {

@@ -31,6 +31,8 @@ pub struct Request<'a> {
     /// Whether backends that are silent or ejected will do, because no other is up. [`Balancer`](crate::Balancer)
     /// sets it.
     pub last_resort: bool,
+    /// Whether it has been let in before, and only waits or tries again. See [`NoPick::Recovering`](crate::NoPick).
+    pub is_admitted: bool,
 }
 
 /// Lives as long as any request may want it.
@@ -40,7 +42,7 @@ impl Request<'_> {
     /// A request about which nothing is known.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self { now, key: None, pin: None, client: None, tried: &NONE_TRIED, last_resort: false }
+        Self { now, key: None, pin: None, client: None, tried: &NONE_TRIED, last_resort: false, is_admitted: false }
     }
 }
 
@@ -67,6 +69,13 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn with_tried(self, tried: &'a Tried) -> Self {
         Self { tried, ..self }
+    }
+
+    /// One that was let in before, and only waits or tries again: it is not refused as
+    /// [`Recovering`](crate::NoPick::Recovering).
+    #[must_use]
+    pub fn admitted_before(self) -> Self {
+        Self { is_admitted: true, ..self }
     }
 
     pub(crate) fn at_last_resort(self) -> Self {

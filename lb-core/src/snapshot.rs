@@ -31,7 +31,11 @@ pub(crate) struct Snapshot<T> {
     pub(crate) selector: Arc<dyn Selector>,
     /// No backend is up, of those that people, and their own word, let take new work: the selector was made for the last resort.
     pub(crate) nobody_up: bool,
+    /// How many requests are let in, in parts of [`ALL_ADMITTED`].
+    pub(crate) admitted: u32,
 }
+
+pub(crate) const ALL_ADMITTED: u32 = u32::MAX;
 
 impl<T: Send + Sync> Backend for Slot<T> {
     fn id(&self) -> BackendId {
@@ -81,6 +85,9 @@ impl<T: Send + Sync> Group for Roster<T> {
 
 impl<T: Send + Sync> Snapshot<T> {
     pub(crate) fn pick(&self, request: &Request<'_>, rng: &mut dyn Rng) -> Result<Lease<T>, NoPick> {
+        if self.admitted != ALL_ADMITTED && !self.admits(request, rng) {
+            return Err(NoPick::Recovering);
+        }
         if let Some(pin) = request.pin {
             return self.pick_pinned(pin, request);
         }
@@ -98,6 +105,18 @@ impl<T: Send + Sync> Snapshot<T> {
         }
         let lease = if self.is_nobody_up() { self.choose_at_last_resort(request, rng) } else { None };
         lease.ok_or_else(|| self.why_not(request))
+    }
+
+    /// Whether this request is one of those that are let in. Where nobody is up there is a better reason to refuse it.
+    #[cold]
+    fn admits(&self, request: &Request<'_>, rng: &mut dyn Rng) -> bool {
+        let is_new = !request.is_admitted && request.tried.is_empty();
+        !is_new || self.is_nobody_up() || rng.next_u32() < self.admitted
+    }
+
+    /// Rounded up, so that 0 is none.
+    pub(crate) fn admitted_percent(&self) -> u8 {
+        (u64::from(self.admitted) * 100).div_ceil(u64::from(ALL_ADMITTED)) as u8
     }
 
     /// Whether people and what was observed would let it take work, were it only what is pinned to it. One that was silent
@@ -200,7 +219,20 @@ impl<T: Send + Sync> Snapshot<T> {
         } else if fits(&plain, Fit::Yes) || fits(&plain, Fit::Full) {
             NoPick::AllTried
         } else {
-            NoPick::AllDown
+            self.why_all_down()
+        }
+    }
+
+    /// What backends say of themselves is the reason, where one does that people would let take work.
+    fn why_all_down(&self) -> NoPick {
+        let readings = self.roster.slots.iter().map(|slot| slot.member.door.read());
+        let said = readings.filter(|door| door.is_ordered_in() && door.is_said());
+        let (maintained, other): (Vec<_>, Vec<_>) =
+            said.partition(|door| door.health() == Health::Down(Cause::Maintenance));
+        match (maintained.is_empty(), other.is_empty()) {
+            (true, true) => NoPick::AllDown,
+            (false, true) => NoPick::Maintenance,
+            (_, false) => NoPick::Declined,
         }
     }
 }

@@ -25,6 +25,9 @@ use crate::{
 pub struct Stats {
     /// One entry for each configured backend, in order.
     pub backends: Vec<BackendStats>,
+    /// How many of 100 requests are let in: fewer than all while backends come back that had all said that they are down.
+    /// See [`Config::slow_start`](crate::Config::slow_start).
+    pub admitted_percent: u8,
 }
 
 /// What was counted at one backend since it was configured, or since its counters were

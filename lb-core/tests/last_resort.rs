@@ -37,7 +37,7 @@ fn became(text: &str, settled: bool) -> Scene {
 
 #[test]
 fn who_is_tried_when_nobody_is_up() {
-    const NOBODY: &str = "all backends are down or disabled";
+    const NOBODY: &str = "all backends say that they are down";
     let rows = [
         ("silent1 silent2 silent3", "silent1 silent2 silent3"),
         ("silent1 ! silent2", "silent1 silent1 silent1"),
@@ -128,10 +128,10 @@ fn a_request_tries_each_once_and_then_has_tried_all() {
 }
 
 #[test]
-fn who_tried_one_where_nobody_may_be_picked_hears_that_all_are_down() {
+fn who_tried_one_where_nobody_may_be_picked_hears_what_they_say() {
     let mut scene = became("said disabled", true);
     let tried = tried(&["said"]);
-    assert_eq!(scene.pick(&Request::new(scene.now()).with_tried(&tried)).unwrap_err(), NoPick::AllDown);
+    assert_eq!(scene.pick(&Request::new(scene.now()).with_tried(&tried)).unwrap_err(), NoPick::Declined);
 }
 
 #[test]

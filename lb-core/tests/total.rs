@@ -327,6 +327,11 @@ impl Model<'_> {
     }
 
     fn check_no_pick(&self, no_pick: NoPick) {
+        if no_pick == NoPick::Recovering {
+            assert!(!self.config.slow_start.is_zero(), "{no_pick:?}");
+            assert!(self.backends.iter().any(|backend| Self::takes_work(backend) && backend.health == Health::Up));
+            return;
+        }
         if self.request.pin.is_some() || self.backends.is_empty() {
             return self.check_no_pin(no_pick);
         }
@@ -341,13 +346,22 @@ impl Model<'_> {
         let unwilling = fresh.iter().all(|backend| !self.is_open(backend) || self.may_decline(backend));
         assert!(unwilling, "{no_pick:?} though there is room: {fresh:?}");
         let truth = match no_pick {
-            NoPick::AllDown => candidates.is_empty(),
+            NoPick::AllDown => candidates.is_empty() && self.said() == [false, false],
+            NoPick::Maintenance => candidates.is_empty() && self.said() == [true, false],
+            NoPick::Declined => candidates.is_empty() && self.said()[1],
             NoPick::AllTried => fresh.is_empty() && !tried.is_empty(),
             NoPick::AllFull => !fresh.is_empty() && (!open || self.may_be_lowered()),
             NoPick::OwnerUnavailable => open && self.request.key.is_some(),
             _ => false,
         };
         assert!(truth, "{no_pick:?} of {:?}", self.backends);
+    }
+
+    /// Whether any says that it is in maintenance, and whether any says that it takes nothing for another reason.
+    fn said(&self) -> [bool; 2] {
+        let ordered = self.backends.iter().filter(|b| b.status == Status::Enabled && b.weight > 0);
+        let any = |healths: &[Health]| ordered.clone().any(|b| healths.contains(&b.health));
+        [any(&[Health::Down(Cause::Maintenance)]), any(&[Health::Down(Cause::Said), Health::Draining])]
     }
 
     fn check_no_pin(&self, no_pick: NoPick) {

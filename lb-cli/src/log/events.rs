@@ -41,6 +41,8 @@ impl From<&Event> for Entry {
             EventKind::Drained { backend } => entry(Level::Notice, "backend-drained").about(backend),
             EventKind::LastResort { begun: true } => entry(Level::Warning, "last-resort"),
             EventKind::LastResort { begun: false } => entry(Level::Notice, "last-resort-over"),
+            EventKind::Declined { begun: true } => entry(Level::Warning, "backends-decline"),
+            EventKind::Declined { begun: false } => entry(Level::Notice, "backends-decline-over"),
             EventKind::Changed { added, removed, changed } => {
                 let entry = entry(Level::Notice, "changed").with("added", added.as_slice());
                 entry.with("removed", removed.as_slice()).with("changed", changed.as_slice())
