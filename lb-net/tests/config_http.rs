@@ -146,6 +146,37 @@ const OF_REQUESTS: &[Mistake] = &[
         "expected true or false",
     ),
     (
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nretry_after = \"1500ms\"",
+        9,
+        "\"1500ms\"",
+        "Retry-After has whole seconds",
+    ),
+    ("listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nretry_after = 5", 9, "5", "such as \"5s\""),
+    (
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nunavailable_page = \"503.html\"",
+        9,
+        "\"503.html\"",
+        "expected the whole path of a file, or \"off\"",
+    ),
+    (
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nunavailable_page = \"/nowhere/503.html\"",
+        9,
+        "\"/nowhere/503.html\"",
+        "/nowhere/503.html: cannot be read: No such file",
+    ),
+    (
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nunavailable_page = \"/dev/zero\"",
+        9,
+        "\"/dev/zero\"",
+        "/dev/zero is no file",
+    ),
+    (
+        "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nunavailable_page = true",
+        9,
+        "true",
+        "a file, such as \"/etc/lb/503.html\"",
+    ),
+    (
         "listen = 80\npool = \"web\"\nrole = \"http\"\n[services.www.http]\nx_forwarded = \"on\"",
         9,
         "\"on\"",

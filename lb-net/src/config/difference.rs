@@ -5,10 +5,11 @@ use std::fmt;
 use toml::de::DeTable;
 
 use super::{
-    Model,
+    Http, Model, Service,
     difference_pool::{pool, size},
     difference_values::{Values, both, settings, table, text, values},
 };
+use crate::http::Page;
 
 /// How many lines about backends of one pool are printed.
 const PRINTED: usize = 20;
@@ -122,6 +123,7 @@ impl Model {
     /// What is different in `new`.
     #[must_use]
     pub fn difference(&self, new: &Self) -> Difference {
+        let rewritten = pages(self, new);
         // The written form has every key that there is, so that none can be forgotten here.
         let [old, new] = [self, new].map(Self::to_whole_toml);
         let [old, new] = [&old, &new].map(|text| DeTable::parse_recoverable(text).0);
@@ -129,8 +131,28 @@ impl Model {
         let mut changes = pools(&old, &new);
         changes.extend(services(&old, &new));
         changes.extend(rest(&old, &new));
+        changes.extend(rewritten);
         Difference { changes }
     }
+}
+
+/// Pages whose file is the same and says something else now: what is written does not tell.
+fn pages(old: &Model, new: &Model) -> Vec<Change> {
+    let of = |http: &Http| http.own().unavailable_page.clone();
+    let mut changes = Vec::new();
+    let mut compare = |subject: &str, old: Option<Page>, new: Option<Page>| {
+        let (Some(old), Some(new)) = (old, new) else { return };
+        if let Some(file) = new.file().filter(|file| old.file() == Some(file) && old != new) {
+            let what = format!("http.unavailable_page {} has other content", file.display());
+            changes.push(Change::within(subject, what));
+        }
+    };
+    for (name, service) in new.services() {
+        let before = old.services().get(name).and_then(Service::http);
+        compare(&format!("service {name}"), before.and_then(of), service.http().and_then(of));
+    }
+    compare("defaults", of(old.http_defaults()), of(new.http_defaults()));
+    changes
 }
 
 /// What a process that runs cannot change: who it is, how many threads it has, where it is controlled and where it logs.

@@ -44,7 +44,7 @@ pub enum HttpError {
     /// A time is zero or beyond all measure.
     #[error("{0} is not a time above zero and at most a hundred years")]
     Time(&'static str),
-    /// A cookie's age has whole seconds.
+    /// A cookie's age has whole seconds, and what `Retry-After` says.
     #[error("{0} is not a number of whole seconds")]
     Seconds(&'static str),
     /// A number beyond its range.
@@ -65,6 +65,7 @@ impl Http {
         limits(&settings.limits)?;
         kept(&settings.keep, &settings.queue, &settings.retry)?;
         texts(&settings)?;
+        unavailable(&settings)?;
         // They are said elsewhere.
         let usual = Times::default();
         (settings.times.connect, settings.times.race, settings.times.grace) = (usual.connect, usual.race, usual.grace);
@@ -140,6 +141,19 @@ fn kept(keep: &Keep, queue: &Queueing, retry: &Retry) -> Result<(), HttpError> {
     range("retry.percent", retry.percent.into(), 0, 100)
 }
 
+/// What those get whose request nobody may take.
+fn unavailable(settings: &http::Settings) -> Result<(), HttpError> {
+    match (settings.retry_after, &settings.unavailable_page) {
+        (Some(after), _) if after.subsec_nanos() > 0 => Err(HttpError::Seconds("retry_after")),
+        (Some(after), _) if Time::new(after).is_none() => Err(HttpError::Time("retry_after")),
+        (_, Some(page)) if !page.file().and_then(std::path::Path::to_str).is_some_and(is_path) => {
+            let file = page.file().map(|file| file.display().to_string());
+            Err(HttpError::Text("unavailable_page", file.unwrap_or_else(|| "a page without a file".to_owned())))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Each is what it would be read as.
 fn texts(settings: &http::Settings) -> Result<(), HttpError> {
     let wrong = |key, text: &dyn ToString| Err(HttpError::Text(key, text.to_string()));
@@ -185,6 +199,9 @@ pub(super) fn is_host(text: &str) -> bool {
 pub(super) fn is_path(text: &str) -> bool {
     text.starts_with('/') && !text.ends_with('/') && !text.contains(char::is_control)
 }
+
+/// The word for no page.
+pub(super) const NO_PAGE: &str = "off";
 
 /// The word for no field `Via`.
 pub(super) const NO_VIA: &str = "off";

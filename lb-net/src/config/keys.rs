@@ -220,6 +220,18 @@ pub(super) const HTTP: &[Key] = &[
          \"query NAME\"; client",
     ),
     key("sticky", TableOr(STICKY, "off"), "a cookie that brings a client back to its backend; off"),
+    key(
+        "retry_after",
+        Time(Some("off")),
+        "what clients are told in Retry-After whose request nobody may take (503), in whole seconds, and up to as many \
+         again at random; 5s",
+    ),
+    key(
+        "unavailable_page",
+        Text,
+        "what they get to see: a file by its whole path, of 1 MiB at most, read when this is; its type is that of its \
+         name (html, json, txt); off: a line of text",
+    ),
     key("access_log", TableOr(ACCESS_LOG, "off"), "a line for each request; off"),
 ];
 

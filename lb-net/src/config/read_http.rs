@@ -1,17 +1,17 @@
 //! `[services.NAME.http]` and `[defaults.http]`: how requests are balanced.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use super::{
     Http, Severity, Size, Time,
-    http::{CLIENTS_HOST, HEADS, MOST_FIELDS, NO_VIA, is_host, is_path, is_pseudonym},
+    http::{CLIENTS_HOST, HEADS, MOST_FIELDS, NO_PAGE, NO_VIA, is_host, is_path, is_pseudonym},
     keys::{self, Key},
     read::Section,
     read_service::networks,
     value::{self, At, Wrong},
 };
 use crate::http::{
-    AccessFormat, AccessLogSettings, AccessTo, Edit, Forward, Keep, KeySource, Limits, Queueing, Retry, Settings,
+    AccessFormat, AccessLogSettings, AccessTo, Edit, Forward, Keep, KeySource, Limits, Page, Queueing, Retry, Settings,
     Sticky, Times,
 };
 
@@ -28,6 +28,7 @@ pub(super) fn http(section: &Section<'_, '_>, inherited: &Http) -> Http {
     set(&mut own.answer_edits, section.get("answer_headers", edits));
     set(&mut own.key, section.get("key", |value| value::parsed::<KeySource>(value, KEYS)));
     switched(section, "sticky", keys::STICKY, &mut own.sticky, sticky);
+    unavailable(section, &mut own);
     let mut log = inherited.access_log().cloned();
     switched(section, "access_log", keys::ACCESS_LOG, &mut log, access_log);
     consistent(section, own, log)
@@ -144,6 +145,26 @@ fn edits(value: At<'_, '_>) -> Result<Vec<Edit>, Wrong> {
         let is_sound = edit.to_string().parse().as_ref() == Ok(&edit);
         if is_sound { Ok(edit) } else { Err(Wrong::at(value, "the value of a field begins and ends with a letter")) }
     })
+}
+
+fn unavailable(section: &Section<'_, '_>, own: &mut Settings) {
+    let after = section.get("retry_after", |value| match value::time_or(value, "off")?.map(Time::get) {
+        Some(time) if time.subsec_nanos() > 0 => Err(Wrong::at(value, "Retry-After has whole seconds")),
+        time => Ok(time),
+    });
+    set(&mut own.retry_after, after);
+    set(&mut own.unavailable_page, section.get("unavailable_page", page));
+}
+
+fn page(value: At<'_, '_>) -> Result<Option<Page>, Wrong> {
+    match value::text(value, "a file, such as \"/etc/lb/503.html\", or \"off\",")? {
+        NO_PAGE => Ok(None),
+        path if is_path(path) => Page::read(path).map(Some).map_err(|error| {
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            Wrong::at(value, format!("{error}{cause}"))
+        }),
+        _ => Err(Wrong::at(value, "expected the whole path of a file, or \"off\"")),
+    }
 }
 
 fn sticky(section: &Section<'_, '_>, inherited: Option<Sticky>) -> Option<Sticky> {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{
     Http, Size, Time,
-    http::{CLIENTS_HOST, NO_VIA},
+    http::{CLIENTS_HOST, NO_PAGE, NO_VIA},
     write::{duration, or, quoted, time_or},
 };
-use crate::http::{Edit, Settings};
+use crate::http::{Edit, Page, Settings};
 
 /// A line for each key, in order.
 pub(super) fn lines(http: &Http) -> Vec<String> {
@@ -21,6 +21,9 @@ pub(super) fn lines(http: &Http) -> Vec<String> {
         format!("{{ cookie = {}, lifetime = {} }}", quoted(sticky.cookie()), duration(sticky.lifetime()))
     });
     lines.push(format!("sticky = {}", sticky.unwrap_or_else(off)));
+    lines.push(format!("retry_after = {}", time_or(own.retry_after.and_then(Time::new), "off")));
+    let page = own.unavailable_page.as_ref().and_then(Page::file).map(|file| file.display().to_string());
+    lines.push(format!("unavailable_page = {}", or(page.as_ref(), NO_PAGE)));
     let log = http
         .access_log()
         .map(|log| format!("{{ to = {}, format = {} }}", quoted(&log.to.to_string()), quoted(log.format.name())));

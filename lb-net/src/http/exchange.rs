@@ -61,6 +61,8 @@ pub(super) struct Exchange<'a, T> {
     begun: u32,
     /// What has come of the last attempt.
     pub(super) last_failure: Option<Reason>,
+    /// It has been let in where that is not for all: it may wait, and try again.
+    pub(super) is_admitted: bool,
     pub(super) story: Story,
 }
 
@@ -145,6 +147,7 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
             avoid: None,
             begun: 0,
             last_failure: None,
+            is_admitted: false,
             story,
         }
     }
@@ -269,7 +272,11 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
 
     /// Answers by ourselves, with the reason.
     pub(super) async fn refuse(&mut self, reason: Reason) -> Next<T> {
-        self.answer(&OwnAnswer::of(reason)).await
+        let answer = match reason.status() {
+            503 => OwnAnswer::unavailable(reason, &self.parts.proxy.inner.settings, &mut *self.parts.worker.rng()),
+            _ => OwnAnswer::of(reason),
+        };
+        self.answer(&answer).await
     }
 
     #[cold]
@@ -280,16 +287,29 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
             self.answer_lead.clear();
         }
         answer.write(&mut self.answer_lead, self.asked.is_head, self.asked.minor, keep);
-        let sent = self.parts.flush(&mut self.answer_lead).await;
+        let begun = self.parts.flush(&mut self.answer_lead).await;
+        let sent = begun && self.send_rest(answer).await;
         let answer_bytes = answer.body_bytes(self.asked.is_head) as u64;
-        let status = if sent { answer.status() } else { 0 };
-        let end = End { status, reason: answer.reason(), cut: false, request_bytes: self.upload.moved, answer_bytes };
+        let (status, cut) = (if begun { answer.status() } else { 0 }, begun && !sent);
+        let end = End { status, reason: answer.reason(), cut, request_bytes: self.upload.moved, answer_bytes };
         self.tell(None, end, now());
         match (sent, keep) {
             (false, _) => Next::Close,
             (true, true) => Next::Another,
             (true, false) => Next::Linger,
         }
+    }
+
+    /// What of a long answer is left; whether the client takes it.
+    async fn send_rest(&mut self, answer: &OwnAnswer) -> bool {
+        for piece in answer.rest(self.asked.is_head) {
+            self.answer_lead.clear();
+            self.answer_lead.bytes_mut().extend_from_slice(piece);
+            if !self.parts.flush(&mut self.answer_lead).await {
+                return false;
+            }
+        }
+        true
     }
 
     /// Nobody is there to be answered.

@@ -31,6 +31,7 @@ mod introduced;
 mod key;
 mod own_answer;
 mod pace;
+mod page;
 mod place;
 mod pool;
 mod record;
@@ -66,6 +67,7 @@ pub use self::{
     hooks::{AnswerView, Hooks, RequestView},
     key::{KeySource, UnknownKeySource},
     own_answer::OwnAnswer,
+    page::{Page, PageError},
     record::Record,
     refusal::Reason,
     settings::{Keep, Limits, Queueing, Retry, Settings, Times},

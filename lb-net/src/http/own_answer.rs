@@ -1,8 +1,13 @@
 //! What lb answers by itself.
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::Arc};
 
-use super::{Edit, EditError, Reason, buffer::Lead, date};
+use lb_core::rand::{Rng, RngExt as _};
+
+use super::{Edit, EditError, Reason, Settings, buffer::Lead, date};
+
+/// So much of a body is sent at a time: a page may be long, and many may ask for it.
+const PIECE_BYTES: usize = 16 * 1024;
 
 /// An answer that no backend has given.
 /// ```
@@ -16,7 +21,7 @@ pub struct OwnAnswer {
     status: u16,
     reason: Option<Reason>,
     fields: Vec<Edit>,
-    body: Vec<u8>,
+    body: Arc<[u8]>,
 }
 
 impl OwnAnswer {
@@ -24,7 +29,7 @@ impl OwnAnswer {
     #[must_use]
     pub fn new(status: u16) -> Self {
         let status = if (200..=599).contains(&status) { status } else { 500 };
-        Self { status, reason: None, fields: Vec::new(), body: Vec::new() }
+        Self { status, reason: None, fields: Vec::new(), body: Arc::default() }
     }
 
     /// With one more field.
@@ -39,7 +44,7 @@ impl OwnAnswer {
     /// With this body; there is none in answers to HEAD, and of status 204 and 304.
     #[must_use]
     pub fn with_body(self, body: impl Into<Vec<u8>>) -> Self {
-        Self { body: body.into(), ..self }
+        Self { body: body.into().into(), ..self }
     }
 
     /// Its status code.
@@ -51,15 +56,30 @@ impl OwnAnswer {
     /// Why a request has no other answer: a field for programs, a sentence for people, and nothing of what is inside.
     pub(super) fn of(reason: Reason) -> Self {
         let mut fields = vec![("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")];
-        match reason.status() {
-            405 => fields.push(("Allow", "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS")),
-            503 => fields.push(("Retry-After", "1")),
-            _ => {}
+        if reason.status() == 405 {
+            fields.push(("Allow", "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"));
         }
         // All of them are fields.
         let fields = fields.into_iter().filter_map(|(name, value)| Edit::add(name, value).ok()).collect();
-        let body = format!("{}\n", reason.text()).into_bytes();
+        let body = format!("{}\n", reason.text()).into_bytes().into();
         Self { status: reason.status(), reason: Some(reason), fields, body }
+    }
+
+    /// The same, for a request that nobody may take: with what the settings say of that.
+    pub(super) fn unavailable(reason: Reason, settings: &Settings, rng: &mut impl Rng) -> Self {
+        let mut answer = Self::of(reason);
+        if let Some(time) = settings.retry_after {
+            let least = time.as_secs();
+            let seconds = rng.random_range(least..=least.saturating_mul(2));
+            answer.fields.extend(Edit::add("Retry-After", &seconds.to_string()));
+        }
+        if let Some(page) = &settings.unavailable_page {
+            let (content_type, body) = page.parts();
+            answer.fields.retain(|field| field.name() != content_type.name());
+            answer.fields.push(content_type);
+            answer.body = body;
+        }
+        answer
     }
 
     /// That of an OPTIONS that is not to be passed on (RFC 9110 section 7.6.2).
@@ -80,7 +100,13 @@ impl OwnAnswer {
         !matches!(self.status, 204 | 304)
     }
 
-    /// Appends it, as a client of HTTP/1.`minor` gets it.
+    /// What of its body [`write`](Self::write) has left, in pieces.
+    pub(super) fn rest(&self, is_head: bool) -> impl Iterator<Item = &[u8]> {
+        let body = self.body.get(..self.body_bytes(is_head)).unwrap_or_default();
+        body.chunks(PIECE_BYTES).skip(1)
+    }
+
+    /// Appends its head and the first of its body, as a client of HTTP/1.`minor` gets it; the [`rest`](Self::rest) follows.
     pub(super) fn write(&self, lead: &mut Lead, is_head: bool, minor: u8, keep_alive: bool) {
         let out = lead.bytes_mut();
         let (status, phrase) = (self.status, phrase(self.status));
@@ -100,9 +126,8 @@ impl OwnAnswer {
             (true, 0) => b"Connection: keep-alive\r\n\r\n",
             (true, _) => b"\r\n",
         });
-        if self.body_bytes(is_head) > 0 {
-            out.extend_from_slice(&self.body);
-        }
+        let body = self.body.get(..self.body_bytes(is_head)).unwrap_or_default();
+        out.extend_from_slice(body.chunks(PIECE_BYTES).next().unwrap_or_default());
     }
 }
 

@@ -41,6 +41,8 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
     /// The backend that is to have it, by its cookie or by its selector.
     fn pick(&mut self) -> Result<Lease<T>, NoPick> {
         let picked = self.pick_pinned();
+        // Once is enough: who is in waits its turn and tries another one.
+        self.is_admitted |= !matches!(picked, Err(NoPick::Recovering));
         match picked {
             // Where the client was before it can be no more: any other will do, and is where it is from now on.
             Err(no_pick) if self.asked.pin.is_some() && Sticky::is_lost(no_pick) => {
@@ -69,6 +71,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             .with_key(self.asked.key)
             .with_client(self.parts.somebody())
             .with_tried(&self.tried);
+        let request = if self.is_admitted { request.admitted_before() } else { request };
         match self.pin() {
             Some(pin) => request.with_pin(pin),
             None => request,
@@ -91,8 +94,12 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         self.tell_of(NoConnection::NoPick(no_pick));
         Failure::NoPlace(match no_pick {
             NoPick::AllFull => Reason::AllFull,
+            NoPick::Recovering => Reason::Recovering,
             // It has been to all that there are: what has come of that says more.
-            _ => self.last_failure.unwrap_or(Reason::NoBackend),
+            no_pick => self.last_failure.unwrap_or(match no_pick {
+                NoPick::Declined => Reason::BackendsDecline,
+                _ => Reason::NoBackend,
+            }),
         })
     }
 

@@ -62,6 +62,10 @@ pub enum Reason {
     UpgradeNotAllowed,
     /// There is no backend, or none that works.
     NoBackend,
+    /// All backends that work say that they take no requests.
+    BackendsDecline,
+    /// All backends had said so, and those that came back are not to get more than they bear.
+    Recovering,
     /// All backends are full, and so is the queue.
     AllFull,
     /// No backend had a place in time.
@@ -142,6 +146,8 @@ impl Reason {
             Self::LoopDetected => (508, "loop-detected", "The request has come by here too often."),
             Self::UpgradeNotAllowed => (403, "upgrade-not-allowed", "A change of protocol is not allowed here."),
             Self::NoBackend => (503, "no-backend", "No server is available."),
+            Self::BackendsDecline => (503, "backends-decline", "All servers say that they are down."),
+            Self::Recovering => (503, "recovering", "The servers are about to recover."),
             Self::AllFull => (503, "all-full", "All servers are busy."),
             Self::QueueTimeout => (503, "queue-timeout", "No server was free in time."),
             Self::Shortage => (503, "shortage", "The load balancer is busy."),

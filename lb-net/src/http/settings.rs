@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::{Edit, Forward, KeySource, Sticky};
+use super::{Edit, Forward, KeySource, Page, Sticky};
 
 /// How HTTP requests are balanced.
 /// ```
@@ -11,7 +11,7 @@ use super::{Edit, Forward, KeySource, Sticky};
 /// assert_eq!(settings.limits.head_bytes, 64 * 1024);
 /// assert_eq!(settings.times.head, Duration::from_secs(10));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
     /// How much a client may send.
@@ -34,6 +34,27 @@ pub struct Settings {
     pub key: KeySource,
     /// A cookie that brings a client back to its backend.
     pub sticky: Option<Sticky>,
+    /// When clients may come again whose request nobody could take, as `Retry-After` tells them in each 503 of lb's own:
+    /// in whole seconds, and up to as many again at random, so that they do not all come back at once. `None` says
+    /// nothing.
+    pub retry_after: Option<Duration>,
+    /// What they get to see in place of a line of text, likewise in each 503 of lb's own. 502 and 504 say that a backend
+    /// was asked, and have their line.
+    pub unavailable_page: Option<Page>,
+}
+
+impl Settings {
+    /// With this time in `Retry-After`, or without the field.
+    #[must_use]
+    pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, ..self }
+    }
+
+    /// With this page where nobody may take a request, or with a line of text.
+    #[must_use]
+    pub fn with_unavailable_page(self, unavailable_page: Option<Page>) -> Self {
+        Self { unavailable_page, ..self }
+    }
 }
 
 /// How much a client may send.
@@ -130,6 +151,26 @@ pub struct Retry {
     pub per_second: u32,
     /// Whether a field `Idempotency-Key` makes any method one that may be repeated.
     pub idempotency_key: bool,
+}
+
+impl Default for Settings {
+    /// Those of its parts; clients that nobody could serve are told to come again after 5 s.
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            times: Times::default(),
+            keep: Keep::default(),
+            queue: Queueing::default(),
+            retry: Retry::default(),
+            forward: Forward::default(),
+            request_edits: Vec::new(),
+            answer_edits: Vec::new(),
+            key: KeySource::default(),
+            sticky: None,
+            retry_after: Some(Duration::from_secs(5)),
+            unavailable_page: None,
+        }
+    }
 }
 
 impl Default for Limits {

@@ -105,9 +105,9 @@ impl Sticky {
 
     /// Whether the pinned backend cannot be waited for, after a pick that failed for this reason: the request must pick
     /// again without the pin. Otherwise it is full, and the same is to be done only once the line is too, or the time
-    /// to wait is over.
+    /// to wait is over; or this request is not let in, wherever it would go.
     pub(crate) fn is_lost(no_pick: NoPick) -> bool {
-        no_pick != NoPick::AllFull
+        !matches!(no_pick, NoPick::AllFull | NoPick::Recovering)
     }
 
     /// Appends the value of a `Set-Cookie` field.
