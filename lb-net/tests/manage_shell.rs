@@ -504,6 +504,7 @@ fn machines_get_every_counter_as_json() {
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(json["pid"], std::process::id());
     assert_eq!(json["monitor"], serde_json::Value::Null);
+    assert_eq!(json["admitted_percent"], 100);
     let [hash, turns] = json["groups"].as_array().unwrap().as_slice() else { panic!("{json}") };
     assert_eq!((&hash["type"], &hash["selector"], &turns["type"]), (&"Hash".into(), &"hash".into(), &"RR".into()));
     let [first, second] = hash["channels"].as_array().unwrap().as_slice() else { panic!("{json}") };

@@ -122,6 +122,7 @@ fn the_process_is_told_of() {
     assert_eq!(values[&series("lb_build_info", &[("version", env!("CARGO_PKG_VERSION"))])], 1.0);
     assert_eq!(values[&series("lb_service_info", &[("service", "www"), ("pool", "web")])], 1.0);
     assert_eq!(values[&series("lb_pool_monitor_enabled", &[("pool", "web")])], 1.0);
+    assert_eq!(values[&series("lb_pool_admitted_ratio", &[("pool", "web")])], 1.0);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
     let started = values[&series("process_start_time_seconds", &[])];
     assert!((started - now).abs() < 600.0, "it started {} s ago", now - started);

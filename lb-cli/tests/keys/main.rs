@@ -8,6 +8,7 @@ mod http_fields;
 mod http_limits;
 mod http_place;
 mod http_times;
+mod http_unavailable;
 mod place;
 mod pools;
 mod probes;
@@ -70,7 +71,10 @@ fn every_key_that_the_schema_knows_has_a_test() {
     // A table of the file alone says nothing.
     known.retain(|key| key.contains('.'));
     let here = [groups::TESTED, pools::TESTED, probes::TESTED, ejection::TESTED, sessions::TESTED, process::TESTED];
-    let of_http = [http_times::TESTED, http_limits::TESTED, http_fields::TESTED].into_iter().flatten().copied();
+    let of_http = [http_times::TESTED, http_limits::TESTED, http_fields::TESTED, http_unavailable::TESTED]
+        .into_iter()
+        .flatten()
+        .copied();
     let here = here.into_iter().chain(of_http).flatten().map(|(key, _)| (*key).to_owned());
     let elsewhere = ELSEWHERE.iter().map(|(key, file)| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(file);

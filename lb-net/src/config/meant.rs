@@ -52,6 +52,7 @@ const OF_HTTP: &[(&[&str], &str)] = &[
     (&["add_header", "response_headers", "header_down", "http-response"], "answer_headers"),
     (&["hash", "hash_on", "hash_key", "affinity"], "key"),
     (&["cookie", "stick", "sticky_cookie", "session_affinity", "stickiness"], "sticky"),
+    (&["error_page", "errorfile", "errorpage", "sorry_page", "maintenance_page"], "unavailable_page"),
     (&["log", "accesslog", "log_requests", "httplog"], "access_log"),
 ];
 

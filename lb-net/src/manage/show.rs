@@ -97,6 +97,7 @@ pub(super) fn machine(fleet: &dyn Fleet) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "pid": fleet.pid(),
         "monitor": fleet.is_monitored(),
+        "admitted_percent": fleet.stats().admitted_percent,
         "groups": config.groups.iter().enumerate().map(group).collect::<Vec<_>>(),
     })
 }

@@ -30,13 +30,18 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 /// ```
 #[must_use]
 pub fn metrics(process: &dyn Process) -> String {
-    let backends = backends(process);
+    let (backends, admitted) = backends(process);
     // What 10 000 backends need, so that it is not moved as it grows.
     let mut text = Text::with_capacity(4096 + backends.len() * 1700);
     text.family("lb_build_info", Kind::Gauge, "Which lb this is.");
     text.sample("lb_build_info", &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), "", 1);
     own::write(&mut text);
     services(process, &mut text);
+    let help = "The share of requests that a pool lets in: below 1 while backends recover from having all said DOWN.";
+    text.family("lb_pool_admitted_ratio", Kind::Gauge, help);
+    admitted.iter().for_each(|(labels, percent)| {
+        text.fraction("lb_pool_admitted_ratio", labels, f64::from(*percent) / 100.0);
+    });
     gauges(&backends, &mut text);
     counters(&backends, &mut text);
     http::write(&process.services(), &mut text);
@@ -49,12 +54,15 @@ struct Labelled {
     stats: BackendStats,
 }
 
-fn backends(process: &dyn Process) -> Vec<Labelled> {
-    let mut all = Vec::new();
+/// All backends, and by the labels of each pool how many of 100 requests it lets in.
+fn backends(process: &dyn Process) -> (Vec<Labelled>, Vec<(String, u8)>) {
+    let (mut all, mut admitted) = (Vec::new(), Vec::new());
     for (pool, fleet) in process.pools() {
         let pool = text::escaped(&pool);
         let mut seen: HashMap<String, u32> = HashMap::new();
-        for stats in fleet.stats().backends {
+        let whole = fleet.stats();
+        admitted.push((format!("pool=\"{pool}\""), whole.admitted_percent));
+        for stats in whole.backends {
             let mut labels =
                 format!("pool=\"{pool}\",group=\"{}\",backend=\"{}\"", stats.group, text::escaped(&stats.name));
             // One that is written twice is two backends.
@@ -65,7 +73,7 @@ fn backends(process: &dyn Process) -> Vec<Labelled> {
             all.push(Labelled { labels, stats });
         }
     }
-    all
+    (all, admitted)
 }
 
 fn services(process: &dyn Process, text: &mut Text) {
