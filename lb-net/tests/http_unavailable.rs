@@ -68,6 +68,8 @@ fn what_backends_say_of_themselves_is_a_reason_of_its_own() {
     for _ in 0..3 {
         shows_the_page(&client.ask(GET), "backends-decline");
     }
+    probe(&front, &backend.word(), Probe::Said(Said::Maintenance));
+    shows_the_page(&client.ask(GET), "maintenance");
     probe(&front, &backend.word(), Probe::Passed);
     assert_eq!(client.ask(GET).text(), "a", "on the same connection");
 }

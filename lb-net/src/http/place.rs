@@ -98,6 +98,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             // It has been to all that there are: what has come of that says more.
             no_pick => self.last_failure.unwrap_or(match no_pick {
                 NoPick::Declined => Reason::BackendsDecline,
+                NoPick::Maintenance => Reason::Maintenance,
                 _ => Reason::NoBackend,
             }),
         })

@@ -64,6 +64,8 @@ pub enum Reason {
     NoBackend,
     /// All backends that work say that they take no requests.
     BackendsDecline,
+    /// All of them say that they are in maintenance.
+    Maintenance,
     /// All backends had said so, and those that came back are not to get more than they bear.
     Recovering,
     /// All backends are full, and so is the queue.
@@ -147,6 +149,7 @@ impl Reason {
             Self::UpgradeNotAllowed => (403, "upgrade-not-allowed", "A change of protocol is not allowed here."),
             Self::NoBackend => (503, "no-backend", "No server is available."),
             Self::BackendsDecline => (503, "backends-decline", "All servers say that they are down."),
+            Self::Maintenance => (503, "maintenance", "The servers are in maintenance."),
             Self::Recovering => (503, "recovering", "The servers are about to recover."),
             Self::AllFull => (503, "all-full", "All servers are busy."),
             Self::QueueTimeout => (503, "queue-timeout", "No server was free in time."),
