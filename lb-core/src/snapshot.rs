@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc, time::Instant};
 
 use crate::{
-    Backend, BackendId, Fit, Group, Health, Lease, NoPick, Request, Selector, Status, WaitFor, backend::Metric,
+    Backend, BackendId, Cause, Fit, Group, Health, Lease, NoPick, Request, Selector, Status, WaitFor, backend::Metric,
     handle::Handles, member::Member, openings::Openings, rand::Rng,
 };
 
