@@ -8,9 +8,10 @@ use std::{
 use crate::{
     BackendId,
     control::{Control, Shared},
-    entry::{Entry, Rate},
+    entry::Entry,
     failing::Span,
     health::{Ejection, Evidence},
+    rate::Rate,
 };
 
 /// Rates of failure are counted in windows of so much time, or of the rule's own where that is longer: at a request a second

@@ -17,17 +17,10 @@ use crate::{
     health::{Cause, Evidence, Health},
     member::Member,
     part::{Part, STEPS},
+    rate::Rate,
     recovery::Tally,
     stats::{Counts, Ejected},
 };
-
-/// How a backend's rate of failure must stand out: more than twice the others', by more than so much, and more than chance
-/// makes likely. For that the measure is that of the G-test (Sokal and Rohlf): 20 is rarer than four standard deviations,
-/// and as every failure is a test, 16 found an outlier by chance every few hours.
-const MARGIN: f64 = 0.1;
-const EVIDENCE: f64 = 20.0;
-/// So many requests at the others say how often a request fails there.
-const MANY: u64 = 5;
 
 pub(crate) struct Entry<T> {
     pub(crate) member: Arc<Member<T>>,
@@ -51,44 +44,6 @@ pub(crate) struct Entry<T> {
 struct Ramp {
     since: Instant,
     step: u32,
-}
-
-/// Requests that ended, and those of them that failed.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Rate {
-    ended: u64,
-    failed: u64,
-}
-
-impl Rate {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.ended += other.ended;
-        self.failed += other.failed;
-    }
-
-    /// Whether more fail than elsewhere: clearly more, and so many more that it is no chance.
-    pub(crate) fn stands_out(self, others: Self) -> bool {
-        if self.ended == 0 || others.ended < MANY {
-            return false;
-        }
-        let all = Self { ended: self.ended + others.ended, failed: self.failed + others.failed };
-        let (own, elsewhere) = (self.share(), others.share());
-        let evidence = 2.0 * (self.surprise(all.share()) + others.surprise(all.share()));
-        own > 2.0 * elsewhere && own > elsewhere + MARGIN && evidence >= EVIDENCE
-    }
-
-    fn share(self) -> f64 {
-        self.failed as f64 / self.ended as f64
-    }
-
-    /// How much better its own share explains what happened than this one does, as logarithm of the likelihoods.
-    fn surprise(self, share: f64) -> f64 {
-        let part = |count: u64, expected: f64| match count {
-            0 => 0.0,
-            count => count as f64 * (count as f64 / (expected * self.ended as f64)).ln(),
-        };
-        part(self.failed, share) + part(self.ended.saturating_sub(self.failed), 1.0 - share)
-    }
 }
 
 impl<T> Entry<T> {

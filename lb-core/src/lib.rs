@@ -57,6 +57,7 @@ mod openings;
 mod outcome;
 mod part;
 mod queue;
+mod rate;
 mod recovery;
 mod request;
 pub mod selector;
