@@ -20,6 +20,7 @@
 mod check;
 mod exec;
 mod http;
+mod kind;
 mod monitor;
 mod reply;
 mod spec;
@@ -39,8 +40,9 @@ pub use self::{
     check::{Check, Finding},
     exec::Exec,
     http::Http,
+    kind::{CheckKind, CheckSpec},
     monitor::Monitor,
-    spec::{CheckKind, CheckSpec, MonitorSpec},
+    spec::MonitorSpec,
     status::StatusSet,
     switch::Switch,
     tcp::Tcp,

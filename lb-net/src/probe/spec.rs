@@ -1,12 +1,13 @@
 //! balance.fm's way to write monitoring (`-m`), with its additions, and back.
 
-use std::{fmt, net::IpAddr, num::NonZeroU32, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, num::NonZeroU32, str::FromStr, time::Duration};
 
 use lb_core::health::RiseFall;
 
 use super::{
-    Check, Exec, Http, MonitorSpecError, Probe, StatusSet, Tcp,
-    words::{Word, escape, words},
+    Check, CheckKind, CheckSpec, MonitorSpecError,
+    kind::{command, http, misplaced},
+    words::{Word, number, words},
 };
 
 /// What is checked, how often, and what follows: balance.fm's `-m`. Every value is valid.
@@ -46,54 +47,8 @@ pub struct MonitorSpec {
     disables: bool,
 }
 
-/// One check as written.
-/// ```
-/// let spec: lb_net::probe::MonitorSpec = "connect:timeout=0.3".parse()?;
-/// assert_eq!(spec.checks()[0].timeout.unwrap().as_millis(), 300);
-/// # Ok::<(), lb_net::probe::MonitorSpecError>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CheckSpec {
-    /// What is done.
-    pub kind: CheckKind,
-    /// How long it may take, if that was said.
-    pub timeout: Option<Duration>,
-}
-
-/// What a check does.
-/// ```
-/// use lb_net::probe::{CheckKind, MonitorSpec};
-/// assert_eq!("connect".parse::<MonitorSpec>()?.checks()[0].kind, CheckKind::Connect);
-/// # Ok::<(), lb_net::probe::MonitorSpecError>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CheckKind {
-    /// [`Tcp`]
-    Connect,
-    /// [`Http`]
-    Http {
-        /// What is asked for.
-        path: String,
-        /// The body that is expected.
-        expect: Option<String>,
-        /// The statuses that are good.
-        status: StatusSet,
-    },
-    /// [`Exec`]
-    Command {
-        /// What the shell is given.
-        text: String,
-        /// The exit statuses that are good.
-        pass: Vec<u8>,
-    },
-}
-
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 const LEAST_INTERVAL: Duration = Duration::from_millis(10);
-/// Ten years, in seconds: microseconds below it have no rounding errors.
-const MOST_SECONDS: f64 = 315_360_000.0;
 
 impl MonitorSpec {
     /// The checks, in order.
@@ -139,32 +94,6 @@ impl MonitorSpec {
     }
 }
 
-impl CheckSpec {
-    fn new(kind: CheckKind) -> Self {
-        Self { kind, timeout: None }
-    }
-
-    fn build(&self, timeout: Duration, source: Option<IpAddr>) -> Check {
-        let (name, probe): (_, Arc<dyn Probe>) = match &self.kind {
-            CheckKind::Connect => {
-                let probe = Tcp::default();
-                ("connect".to_owned(), Arc::new(source.map_or(probe, |source| probe.with_source(source))))
-            }
-            CheckKind::Http { path, expect, status } => {
-                let mut probe = Http::new(path).with_status(status.clone());
-                if let Some(body) = expect {
-                    probe = probe.with_expect(body);
-                }
-                (format!("http={path}"), Arc::new(source.map_or(probe.clone(), |source| probe.with_source(source))))
-            }
-            CheckKind::Command { text, pass } => {
-                ("command".to_owned(), Arc::new(Exec::new(text).with_pass(pass.clone())))
-            }
-        };
-        Check::new(name, probe, timeout)
-    }
-}
-
 impl FromStr for MonitorSpec {
     type Err = MonitorSpecError;
     fn from_str(text: &str) -> Result<Self, MonitorSpecError> {
@@ -182,9 +111,11 @@ impl MonitorSpec {
             "connect" => word.bare().map(|()| self.checks.push(CheckSpec::new(CheckKind::Connect)))?,
             "http" => self.checks.push(CheckSpec::new(http(word)?)),
             "command" => self.checks.push(CheckSpec::new(command(word)?)),
-            "timeout" | "pass" | "expect" | "status" => self.take_option(word)?,
+            "timeout" | "pass" | "expect" | "status" => {
+                self.checks.last_mut().ok_or_else(|| misplaced(word))?.take(word)?;
+            }
             "interval" => {
-                let interval = seconds(word)?;
+                let interval = word.seconds()?;
                 let long = interval >= LEAST_INTERVAL;
                 self.interval = long.then_some(interval).ok_or_else(|| word.wrong("at least 0.01 seconds"))?;
             }
@@ -200,72 +131,10 @@ impl MonitorSpec {
         }
         Ok(())
     }
-
-    /// An option of the check before it.
-    fn take_option(&mut self, word: &Word) -> Result<(), MonitorSpecError> {
-        let last = self.checks.last_mut();
-        match (word.key.as_str(), last.map(|check| (&mut check.kind, &mut check.timeout))) {
-            ("timeout", Some((_, timeout))) => *timeout = Some(seconds(word)?),
-            ("timeout", None) => return Err(word.misplaced("connect, http=PATH or command=TEXT")),
-            ("pass", Some((CheckKind::Command { pass, .. }, _))) => {
-                let codes: Option<_> = word.value("0")?.split(',').map(|code| number(code).ok()).collect();
-                *pass = codes.ok_or_else(|| word.wrong("exit statuses from 0 to 255, such as 0,3"))?;
-            }
-            ("pass", _) => return Err(word.misplaced("command=TEXT")),
-            ("expect", Some((CheckKind::Http { expect, .. }, _))) => {
-                let text = word.value("UP")?.trim_ascii();
-                *expect = Some(text.to_owned()).filter(|text| !text.is_empty());
-                expect.as_ref().ok_or_else(|| word.wrong("more than white space"))?;
-            }
-            ("status", Some((CheckKind::Http { status, .. }, _))) => {
-                *status = word.value("200")?.parse().map_err(|error| match error {
-                    MonitorSpecError::Value(_, expected) => word.wrong(expected),
-                    other => other,
-                })?;
-            }
-            _ => return Err(word.misplaced("http=PATH")),
-        }
-        Ok(())
-    }
-}
-
-fn http(word: &Word) -> Result<CheckKind, MonitorSpecError> {
-    let path = word.value("/")?.to_owned();
-    if !path.starts_with('/') {
-        return Err(word.wrong("a path that begins with '/'"));
-    }
-    if !path.chars().all(|letter| letter.is_ascii_graphic()) {
-        return Err(word.wrong("a path of visible ASCII: write other letters as %20 and the like"));
-    }
-    Ok(CheckKind::Http { path, expect: None, status: StatusSet::default() })
-}
-
-fn command(word: &Word) -> Result<CheckKind, MonitorSpecError> {
-    let text = word.value("TEXT")?.to_owned();
-    if text.contains('\0') {
-        Err(word.wrong("a command without NUL"))
-    } else {
-        Ok(CheckKind::Command { text, pass: vec![0] })
-    }
-}
-
-/// Above 0, to the microsecond.
-fn seconds(word: &Word) -> Result<Duration, MonitorSpecError> {
-    let seconds = word.value("SECONDS")?.parse().ok().filter(|seconds| *seconds > 0.0 && *seconds <= MOST_SECONDS);
-    let seconds: f64 =
-        seconds.ok_or_else(|| word.wrong("seconds above 0, at most 315360000; fractions are welcome"))?;
-    // What is not 0 is no 0, however short.
-    Ok(Duration::from_micros(((seconds * 1e6).round() as u64).max(1)))
 }
 
 fn rounds(word: &Word) -> Result<NonZeroU32, MonitorSpecError> {
     number(word.value("2")?).map_err(|()| word.wrong("a number from 1 to 4294967295"))
-}
-
-/// Digits only: no sign.
-fn number<N: FromStr>(text: &str) -> Result<N, ()> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| digits).ok_or(())
 }
 
 /// In the words it is read from; what is at its default is left out.
@@ -289,36 +158,11 @@ impl fmt::Display for MonitorSpec {
     }
 }
 
-impl fmt::Display for CheckSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.kind)?;
-        self.timeout.iter().try_for_each(|timeout| write!(f, ":timeout={}", timeout.as_secs_f64()))
-    }
-}
-
-impl fmt::Display for CheckKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect => f.write_str("connect"),
-            Self::Http { path, expect, status } => {
-                write!(f, "http={}", escape(path))?;
-                expect.iter().try_for_each(|body| write!(f, ":expect={}", escape(body)))?;
-                if *status == StatusSet::default() { Ok(()) } else { write!(f, ":status={status}") }
-            }
-            Self::Command { text, pass } => {
-                write!(f, "command={}", escape(text))?;
-                let pass: Vec<String> = pass.iter().map(u8::to_string).collect();
-                if pass == ["0"] { Ok(()) } else { write!(f, ":pass={}", pass.join(",")) }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::words::escape, *};
 
     fn parse(text: &str) -> Result<MonitorSpec, MonitorSpecError> {
         text.parse()

@@ -1,5 +1,7 @@
 //! The words of balance.fm's `-m`: `key[=value]` joined by colons, escapes, and what can be wrong with them.
 
+use std::{str::FromStr, time::Duration};
+
 use crate::spelling::nearest;
 
 /// What is wrong with a monitor specification; each names the word as it was written.
@@ -54,6 +56,9 @@ const KEYS: [&str; 13] = [
     "jitter",
 ];
 
+/// Ten years, in seconds: microseconds below it have no rounding errors.
+const MOST_SECONDS: f64 = 315_360_000.0;
+
 fn advice(nearest: Option<&str>) -> String {
     nearest.map_or_else(|| format!("one of {}", KEYS.join(", ")), |key| format!("did you mean '{key}'?"))
 }
@@ -91,6 +96,15 @@ impl Word {
         self.value.as_deref().filter(|value| !value.is_empty()).ok_or_else(missing)
     }
 
+    /// A value in seconds: above 0, to the microsecond.
+    pub(super) fn seconds(&self) -> Result<Duration, MonitorSpecError> {
+        let seconds = self.value("SECONDS")?.parse().ok().filter(|seconds| *seconds > 0.0 && *seconds <= MOST_SECONDS);
+        let seconds: f64 =
+            seconds.ok_or_else(|| self.wrong("seconds above 0, at most 315360000; fractions are welcome"))?;
+        // What is not 0 is no 0, however short.
+        Ok(Duration::from_micros(((seconds * 1e6).round() as u64).max(1)))
+    }
+
     /// There must be no value.
     pub(super) fn bare(&self) -> Result<(), MonitorSpecError> {
         match self.value {
@@ -110,6 +124,12 @@ impl Word {
     pub(super) fn unknown(&self) -> MonitorSpecError {
         MonitorSpecError::Unknown(self.raw.clone(), nearest(&self.key, KEYS))
     }
+}
+
+/// Digits only: no sign.
+pub(super) fn number<N: FromStr>(text: &str) -> Result<N, ()> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).ok_or(())
 }
 
 /// The words of a specification.
