@@ -42,6 +42,7 @@ mod problem;
 mod read;
 mod read_http;
 mod read_pool;
+mod read_probes;
 mod read_service;
 mod schema;
 mod sessions;

@@ -1,4 +1,4 @@
-//! Pools: groups in either form, probes, ejection.
+//! Pools: groups in either form, ejection.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -9,17 +9,15 @@ use lb_core::{
 use toml::de::DeValue;
 
 use super::{
-    Initial, Pool, Probes, Severity, Time,
+    Pool, Severity, Time,
     keys::{self, SELECTORS, STATUSES},
     meant,
     pool::is_name,
     read::Section,
+    read_probes::probes,
     value::{self, At, Wrong},
 };
-use crate::{
-    discover::{Source, SourceError},
-    probe::{MonitorSpec, MonitorSpecError, escape},
-};
+use crate::discover::{Source, SourceError};
 
 /// A pool in which this one chooses where nothing is said.
 pub(super) fn pool(section: &Section<'_, '_>, selector: SelectorKind) -> Option<Pool> {
@@ -244,95 +242,4 @@ fn ejection(own: &Section<'_, '_>) -> Eject {
         eject.request_failures = Some(RequestFailures::new(clients.unwrap_or(usual.clients), window));
     }
     eject
-}
-
-/// The same words as those of `-m`, and the same rules.
-fn probes(own: &Section<'_, '_>) -> Option<Probes> {
-    own.require("checks", "checks = [{ connect = true }], or http or command");
-    let list = own.get("checks", |value| value::list(value, "checks, such as [{ connect = true }]"));
-    let mut words = Vec::new();
-    for value in list.into_iter().flatten() {
-        match value::table(value, "{ connect = true }, { http = \"/path\" } or { command = \"...\" }") {
-            Ok(table) => words.extend(check(&Section::new(own.reader, value.span(), table, keys::CHECK))),
-            Err(wrong) => own.reader.wrong(Some("checks"), wrong),
-        }
-    }
-    if list.is_some_and(|list| list.is_empty()) {
-        own.wrong("'checks' is empty: add { connect = true }, { http = \"/path\" } or { command = \"...\" }");
-    }
-    let word = |value: At<'_, '_>, word: String| probe_word(value, "connect:", word);
-    words.extend(
-        own.get("interval", |value| word(value, format!("interval={}", value::time(value)?.get().as_secs_f64()))),
-    );
-    words.extend(own.get("jitter", |value| word(value, format!("jitter={}", value::fraction(value)?))));
-    for key in ["rise", "fall"] {
-        words.extend(
-            own.get(key, |value| {
-                value::number::<u32>(value, 1, u32::MAX.into()).map(|number| format!("{key}={number}"))
-            }),
-        );
-    }
-    for (key, off) in [("enables", "noenable"), ("disables", "nodisable")] {
-        words.extend(own.get(key, value::flag).filter(|on| !on).map(|_| off.to_owned()));
-    }
-    let initial = match own.get("initial", |value| value::choice(value, &["unknown", "up"])) {
-        Some("up") => Initial::Up,
-        _ => Initial::Unknown,
-    };
-    // Each word is good, and what is missing has been told.
-    words.join(":").parse::<MonitorSpec>().ok().map(|spec| Probes::new(spec, initial))
-}
-
-/// The words of one check.
-fn check(own: &Section<'_, '_>) -> Option<String> {
-    let http = own.get("http", |value| {
-        probe_word(value, "", format!("http={}", escape(value::text(value, "a path, such as \"/up\",")?)))
-    });
-    let command = own
-        .get("command", |value| probe_word(value, "", format!("command={}", escape(value::text(value, "a command")?))));
-    let connect = own.get("connect", value::flag);
-    let is_refused = connect == Some(false);
-    let connect = connect.filter(|on| *on).map(|_| "connect".to_owned());
-    let present = ["connect", "http", "command"].into_iter().filter(|key| own.raw(key).is_some()).count();
-    let kinds = "one of connect = true, http = \"/path\" and command = \"...\"";
-    match present {
-        0 => own.wrong(format!("this check checks nothing: add {kinds}")),
-        1 if is_refused => own.wrong("connect = false checks nothing: leave the check out"),
-        1 => {}
-        _ => own.wrong(format!("this is several checks: give each its own {{ }}, with {kinds}")),
-    }
-    let main = http.or(command).or(connect)?;
-    let before = format!("{main}:");
-    let mut words = vec![main];
-    words.extend(own.get("timeout", |value| {
-        probe_word(value, &before, format!("timeout={}", value::time(value)?.get().as_secs_f64()))
-    }));
-    for (key, what) in [("expect", "text"), ("status", "statuses, such as \"200\" or \"200,300-399\",")] {
-        words.extend(
-            own.get(key, |value| probe_word(value, &before, format!("{key}={}", escape(value::text(value, what)?)))),
-        );
-    }
-    words.extend(own.get("pass", |value| {
-        let codes = value::each(value, |value| value::number::<u8>(value, 0, 255))?;
-        if codes.is_empty() {
-            return Err(Wrong::at(value, "expected one exit status at least, from 0 to 255"));
-        }
-        let codes: Vec<String> = codes.iter().map(u8::to_string).collect();
-        probe_word(value, &before, format!("pass={}", codes.join(",")))
-    }));
-    Some(words.join(":"))
-}
-
-/// A word of `-m`, if it is good behind these.
-fn probe_word(value: At<'_, '_>, before: &str, word: String) -> Result<String, Wrong> {
-    match format!("{before}{word}").parse::<MonitorSpec>() {
-        Ok(_) => Ok(word),
-        Err(MonitorSpecError::Value(_, expected)) => Err(Wrong::at(value, format!("expected {expected}"))),
-        Err(MonitorSpecError::Missing(..)) => Err(Wrong::at(value, "expected more than nothing")),
-        Err(MonitorSpecError::Misplaced(_, behind)) => {
-            let kind = if behind.starts_with("http") { "http" } else { "command" };
-            Err(Wrong::at(value, format!("it belongs to a check with '{kind}'")))
-        }
-        Err(error) => Err(Wrong::at(value, error.to_string())),
-    }
 }
