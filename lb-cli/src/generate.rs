@@ -43,6 +43,7 @@ fn write_manual(man: &Man, text: &mut Vec<u8>) -> io::Result<()> {
     man.render_options_section(text)?;
     let mut rest = Roff::new();
     list(&mut rest, "CHECKS", &args::CHECKS);
+    as_it_is(&mut rest, "ANSWERS TO CHECKS", args::SAID);
     for (title, text) in [("LB RUN", args::RUN), ("LB CHECK", args::CHECK), ("LB DIFF", args::DIFF)] {
         as_it_is(&mut rest, title, text);
     }

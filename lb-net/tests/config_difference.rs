@@ -53,7 +53,7 @@ fn whole_pools_and_services_come_and_go_in_one_line() {
 #[test]
 fn settings_of_a_pool_are_told_by_key() {
     let first = "ejection = {}";
-    let cases: [(&str, &str, &[&str]); 8] = [
+    let cases: [(&str, &str, &[&str]); 9] = [
         (first, "ejection = {}\nslow_start = \"5s\"", &["~ pool web: slow_start off -> 5s"]),
         (first, "ejection = {}\nport = 7", &["~ pool web: port none -> 7"]),
         (first, "ejection.period = \"20s\"", &["~ pool web: ejection.period 10s -> 20s"]),
@@ -67,6 +67,12 @@ fn settings_of_a_pool_are_told_by_key() {
             "connect = true",
             "http = \"/\", timeout = \"1s\"",
             &["~ pool web: probes.checks [{ connect = true }] -> [{ http = \"/\", timeout = \"1s\" }]"],
+        ),
+        (
+            "connect = true",
+            "connect = true, send = \"PING\\r\\n\", expect_contains = \"PONG\"",
+            &["~ pool web: probes.checks [{ connect = true }] -> \
+               [{ connect = true, expect_contains = \"PONG\", send = \"PING\\u000D\\u000A\" }]"],
         ),
         (
             first,

@@ -9,8 +9,11 @@ mod support;
 use std::{fs, net::IpAddr, path::PathBuf, time::Duration};
 
 use checks::*;
-use lb_core::{Health, health::Said};
-use lb_net::probe::{Answer, Exec, Http, Monitor, Probe, StatusSet, Target, Tcp};
+use lb_core::{
+    Health,
+    health::{Said, Share},
+};
+use lb_net::probe::{Answer, Exec, Expect, Http, Monitor, Probe, StatusSet, Target, Tcp};
 use support::{Manner, Refusing, Stub, eventually, soon};
 use tokio::net::TcpListener;
 
@@ -57,15 +60,84 @@ async fn http_judges_the_status_and_the_body() {
     assert_eq!(ask(&up(), "HTTP/1.0 200 OK\r\n\r\nUP\n").await, Answer::Passed);
 }
 
+fn up(percent: u8, reason: Option<&str>) -> Answer {
+    said(Said::Up(Share::percent(percent).unwrap()), reason)
+}
+
+fn said(word: Said, reason: Option<&str>) -> Answer {
+    Answer::Said(word, reason.map(str::to_owned))
+}
+
 #[tokio::test]
-async fn down_is_the_applications_word_whatever_the_status() {
-    for status in ["200 OK", "503 Service Unavailable"] {
-        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\nDOWN\n");
-        assert_eq!(ask(&Http::new("/").with_expect("UP"), &answer).await, Answer::Said(Said::Down, None));
-        assert_eq!(ask(&Http::new("/"), &answer).await, Answer::Said(Said::Down, None));
+async fn the_applications_word_counts_and_being_up_needs_a_good_status() {
+    let rows = [
+        ("UP\n", Answer::Passed),
+        ("UP 40%", up(40, None)),
+        ("40%", up(40, None)),
+        ("UP: warm", up(100, Some("warm"))),
+        (" UP 7%: can't do more \r\n", up(7, Some("can't do more"))),
+        ("0%", said(Said::Drain, None)),
+        ("DRAIN", said(Said::Drain, None)),
+        ("DOWN\n", said(Said::Down, None)),
+        ("DOWN: no database\r\nand more of it\n", said(Said::Down, Some("no database"))),
+        ("DOWN: \x1b[2Jgone", said(Said::Down, Some("\\u{1b}[2Jgone"))),
+        ("MAINT: new disks", said(Said::Maintenance, Some("new disks"))),
+    ];
+    for (body, expected) in rows {
+        let answer = |status: &str| format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        for probe in [Http::new("/"), Http::new("/").with_expect("UP")] {
+            assert_eq!(ask(&probe, &answer("200 OK")).await, expected, "{body:?}");
+            let is_up = matches!(expected, Answer::Passed | Answer::Said(Said::Up(_), _));
+            let expected = if is_up { failed("status 503") } else { expected.clone() };
+            assert_eq!(ask(&probe, &answer("503 Service Unavailable")).await, expected, "{body:?}");
+        }
     }
-    let page = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nDOWNTOWN\n";
-    assert_eq!(ask(&Http::new("/"), page).await, Answer::Passed, "a page that only begins so says nothing");
+}
+
+#[tokio::test]
+async fn what_only_looks_like_a_word_says_nothing() {
+    for body in ["DOWNTOWN", "down", "UP40%", "101%", "DOWN\nUP", "UP\0", "\u{feff}UP", "<p>DOWN</p>"] {
+        let page = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        assert_eq!(ask(&Http::new("/"), &page).await, Answer::Passed, "{body:?}");
+        let expecting = ask(&Http::new("/").with_expect("UP"), &page).await;
+        assert!(matches!(&expecting, Answer::Failed(why) if why.ends_with("' instead of 'UP'")), "{expecting:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_the_body_may_be_enough() {
+    let ready = || Http::new("/").with_expect(Expect::Part("\"ready\"".into()));
+    let page = |body: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    assert_eq!(ask(&ready(), &page("{\"state\": \"ready\"}\n")).await, Answer::Passed);
+    assert_eq!(ask(&ready(), &page("{\"state\": 5}")).await, failed("it says '{\"state\": 5}' without '\"ready\"'"));
+    assert_eq!(ask(&ready(), &page("")).await, failed("it says nothing without '\"ready\"'"));
+    assert_eq!(ask(&ready(), &page("UP 40%")).await, failed("it says 'UP 40%' without '\"ready\"'"));
+    let share = Http::new("/").with_expect(Expect::Part("UP".into()));
+    assert_eq!(ask(&share, &page("UP 40%")).await, up(40, None));
+    let oops = "HTTP/1.1 500 Oops\r\nContent-Length: 7\r\n\r\n\"ready\"";
+    assert_eq!(ask(&ready(), oops).await, failed("status 500"));
+}
+
+#[tokio::test]
+async fn the_request_names_the_host_and_the_headers_that_it_was_told_to() {
+    let (address, mut requests) = serve(&[b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"], false).await;
+    let text = r"http=/:host=www.example\:81:header=X-Probe\: lb:header=X-Probe\: é\:2:header=user-agent\: me";
+    let running = Running::new(text, &over(&[address], &spec(text)));
+    let request = soon(requests.recv()).await.unwrap();
+    let lines: Vec<&str> = request.trim_end().split("\r\n").collect();
+    assert_eq!(
+        lines,
+        [
+            "GET / HTTP/1.1",
+            "Host: www.example:81",
+            "Accept: */*",
+            "X-Probe: lb",
+            "X-Probe: é:2",
+            "user-agent: me",
+            "Connection: close",
+        ]
+    );
+    running.stop().await;
 }
 
 #[tokio::test]
@@ -104,6 +176,10 @@ async fn of_an_endless_answer_not_more_than_64_kib_are_read() {
     assert_eq!(soon(Http::new("/").probe(&target(address))).await, Answer::Passed);
     let expecting = soon(Http::new("/").with_expect("UP").probe(&target(address))).await;
     assert_eq!(expecting, failed("it says more than 64 KiB instead of 'UP'"));
+    let part = |text: &str| Http::new("/").with_expect(Expect::Part(text.into()));
+    assert_eq!(soon(part("xx").probe(&target(address))).await, Answer::Passed, "it was in what was read");
+    let absent = soon(part("UP").probe(&target(address))).await;
+    assert_eq!(absent, failed("it says more than 64 KiB without 'UP'"));
     pieces[0] = b"HTTP/1.1 200 OK\r\nX: ";
     let (address, _requests) = serve(&pieces, true).await;
     let endless_head = soon(Http::new("/").probe(&target(address))).await;

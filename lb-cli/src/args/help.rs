@@ -32,13 +32,17 @@ before it can take a connection. A word '%' ends a group in which a client alway
 backend.";
 
 /// The words of `-m`, joined by colons.
-pub(crate) const CHECKS: [(&str, &str); 12] = [
+pub(crate) const CHECKS: [(&str, &str); 16] = [
     ("connect", "it can be connected to"),
-    ("http=PATH", "it answers a GET; a body that says DOWN is one that wants no work"),
+    ("http=PATH", "it answers a GET; see below what its body may say"),
     ("command=TEXT", "sh -c TEXT ends well; %H is its address, %P its port, %% a %"),
     ("timeout=SECONDS", "of the check before it; without one it is that of -t"),
-    ("expect=TEXT", "the body that an http check must get, such as UP"),
-    ("status=LIST", "the statuses that it may get, such as 200,300-399; 200-299"),
+    ("expect=TEXT", "the body that an http check must get, such as UP; the line that a connect must get"),
+    ("contains=TEXT", "the same, where a part of it is enough"),
+    ("status=LIST", "the statuses that an http check may get, such as 200,300-399; 200-299"),
+    ("header=NAME\\: TEXT", "what it sends besides; may be repeated"),
+    ("host=NAME", "the host that it asks for; the backend's name and port"),
+    ("send=TEXT", "what a connect says first, such as PING\\r\\n"),
     ("pass=N,N", "the exit statuses with which a command passes; 0"),
     ("interval=SECONDS", "from the begin of a check to that of the next; 60"),
     ("rise=N, fall=N", "checks in a row that bring a backend back, or take it out; 1"),
@@ -46,6 +50,12 @@ pub(crate) const CHECKS: [(&str, &str); 12] = [
     ("noenable, nodisable", "bring no backend back; take none out"),
     ("\\", "takes its meaning from a colon or backslash behind it"),
 ];
+
+/// What backends may say to checks.
+pub(crate) const SAID: &str = "\
+An application says how it is by one of these words, alone in the body of an http check or in the
+line that a connect expects: UP, UP 40% or 40% (it takes so much of its share), DRAIN (no new
+clients), DOWN or MAINT (no work at all, and at once). A reason may follow, as in DOWN: no database.";
 
 /// Command lines and what they do.
 pub(crate) const EXAMPLES: [(&str, &str); 14] = [
@@ -155,7 +165,9 @@ pub(super) fn after() -> String {
     let (checks, examples) = (table(&CHECKS), table(&EXAMPLES));
     let statuses: Vec<String> = STATUSES.iter().map(|(status, what)| format!("{status} {what}")).collect();
     let statuses = statuses.join(", ");
-    format!("{WORDS}\n\nChecks (-m), joined by colons:\n{checks}\n\nExamples:\n{examples}\n\nExit status: {statuses}.")
+    format!(
+        "{WORDS}\n\nChecks (-m), joined by colons:\n{checks}\n\n{SAID}\n\nExamples:\n{examples}\n\nExit status: {statuses}."
+    )
 }
 
 fn table(rows: &[(&str, &str)]) -> String {

@@ -18,7 +18,7 @@ use lb_net::{
 
 pub(crate) use self::{
     file::{Check, Diff, Run, Schema},
-    help::{CHECK, CHECKS, DIFF, ENVIRONMENT, EXAMPLES, FILES, RUN, SIGNALS, STATUSES, SYNOPSIS, WORDS},
+    help::{CHECK, CHECKS, DIFF, ENVIRONMENT, EXAMPLES, FILES, RUN, SAID, SIGNALS, STATUSES, SYNOPSIS, WORDS},
     http::Http,
     read::parse,
     values::{Page, Race},

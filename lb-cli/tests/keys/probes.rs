@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener},
     sync::{
         Arc,
@@ -25,6 +25,10 @@ pub(crate) const TESTED: &[Tested] = &[
     ("pools.NAME.probes.checks.connect", backends_are_checked_without_a_client),
     ("pools.NAME.probes.checks.http", answers_are_judged_by_path_status_and_body),
     ("pools.NAME.probes.checks.expect", answers_are_judged_by_path_status_and_body),
+    ("pools.NAME.probes.checks.expect_contains", answers_are_judged_by_path_status_and_body),
+    ("pools.NAME.probes.checks.headers", requests_say_what_they_are_told_to),
+    ("pools.NAME.probes.checks.host", requests_say_what_they_are_told_to),
+    ("pools.NAME.probes.checks.send", lines_are_said_and_expected),
     ("pools.NAME.probes.checks.status", answers_are_judged_by_path_status_and_body),
     ("pools.NAME.probes.checks.command", commands_are_judged_by_their_exit_status),
     ("pools.NAME.probes.checks.pass", commands_are_judged_by_their_exit_status),
@@ -84,7 +88,8 @@ fn the_first_check_that_fails_decides() {
     wait_for("the second check", || fs::exists(&path).unwrap());
 }
 
-/// Who answers to /up with UP, to /busy with BUSY and to all else with status 418.
+/// Who answers to /up with UP, to /busy with BUSY, to /asked with the host and header that it got, and to all else with
+/// status 418.
 fn web(place: &Place) -> SocketAddr {
     let listener = place.listener();
     let address = listener.local_addr().unwrap();
@@ -92,10 +97,13 @@ fn web(place: &Place) -> SocketAddr {
         for stream in listener.incoming() {
             let (mut stream, mut head) = (stream.unwrap(), [0; 1024]);
             let count = stream.read(&mut head).unwrap_or(0);
-            let (status, body) = match String::from_utf8_lossy(&head[..count]).split(' ').nth(1) {
-                Some("/up") => ("200 OK", "UP"),
-                Some("/busy") => ("200 OK", "BUSY"),
-                _ => ("418 I'm a teapot", "UP"),
+            let head = String::from_utf8_lossy(&head[..count]);
+            let field = |name| head.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("nothing");
+            let (status, body) = match head.split(' ').nth(1) {
+                Some("/up") => ("200 OK", "UP".to_owned()),
+                Some("/busy") => ("200 OK", "BUSY".to_owned()),
+                Some("/asked") => ("200 OK", format!("{}, {}", field("Host: "), field("X-Probe: "))),
+                _ => ("418 I'm a teapot", "UP".to_owned()),
             };
             let length = body.len();
             let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
@@ -114,10 +122,58 @@ fn answers_are_judged_by_path_status_and_body() {
         ("{ http = \"/none\" }", DOWN),
         ("{ http = \"/busy\", expect = \"UP\" }", DOWN),
         ("{ http = \"/up\", expect = \"UP\" }", "up"),
+        ("{ http = \"/busy\", expect_contains = \"US\" }", "up"),
+        ("{ http = \"/busy\", expect_contains = \"UP\" }", DOWN),
         ("{ http = \"/none\", status = \"400-499\" }", "up"),
         ("{ http = \"/up\", status = \"400-499\" }", DOWN),
     ];
     let lb = serve(&place, &rows.map(|(check, _)| pool(web, check, "")));
+    rows.iter().enumerate().for_each(|(service, (_, health))| is(&lb, service, health));
+}
+
+#[test]
+fn requests_say_what_they_are_told_to() {
+    let place = Place::new();
+    let web = web(&place);
+    let rows = [
+        ("host = \"a.example\", expect = \"a.example, nothing\"", "up"),
+        ("expect = \"a.example, nothing\"", DOWN),
+        ("expect_contains = \"127.0.0.1:\"", "up"),
+        ("headers = \"X-Probe: lb\", expect_contains = \", lb\"", "up"),
+        ("headers = [\"X-Other: x\", \"X-Probe: lb\"], expect_contains = \", lb\"", "up"),
+        ("headers = \"X-Other: lb\", expect_contains = \", lb\"", DOWN),
+    ];
+    let lb = serve(&place, &rows.map(|(words, _)| pool(web, &format!("{{ http = \"/asked\", {words} }}"), "")));
+    rows.iter().enumerate().for_each(|(service, (_, health))| is(&lb, service, health));
+}
+
+/// Who answers to a line PING with +PONG, to any other with -ERR, and closes.
+fn pongs(place: &Place) -> SocketAddr {
+    let listener = place.listener();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut line = String::new();
+            let _ = BufReader::new(&stream).read_line(&mut line);
+            let _ = stream.write_all(if line == "PING\r\n" { b"+PONG\r\n" } else { b"-ERR\r\n" });
+        }
+    });
+    address
+}
+
+#[test]
+fn lines_are_said_and_expected() {
+    let place = Place::new();
+    let redis = pongs(&place);
+    let rows = [
+        (r#"send = "PING\r\n", expect = "+PONG""#, "up"),
+        (r#"send = "PING\r\n", expect_contains = "PONG""#, "up"),
+        (r#"send = "PING\r\n", expect_contains = "OK""#, DOWN),
+        (r#"send = "QUIT\r\n", expect = "+PONG""#, DOWN),
+        (r#"send = "QUIT\r\n""#, "up"),
+    ];
+    let lb = serve(&place, &rows.map(|(words, _)| pool(redis, &format!("{{ connect = true, {words} }}"), "")));
     rows.iter().enumerate().for_each(|(service, (_, health))| is(&lb, service, health));
 }
 

@@ -181,18 +181,7 @@ pub(super) fn is_pseudonym(text: &str) -> bool {
 
 /// Whether it can be a `Host` (RFC 9110 section 7.2): a name or address, with a port or without, and no word of ours.
 pub(super) fn is_host(text: &str) -> bool {
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, Some(port)),
-        _ => (text, None),
-    };
-    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let is_v6 = |host: &str| {
-        let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        inner.is_some_and(|host| host.parse::<std::net::Ipv6Addr>().is_ok())
-    };
-    let is_name = !host.is_empty() && host.len() < 254 && host.bytes().all(letter);
-    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
-    (is_name || is_v6(host)) && port.is_none_or(is_port) && text != CLIENTS_HOST
+    text.parse::<crate::probe::Host>().is_ok() && text != CLIENTS_HOST
 }
 
 /// Whether it is the whole path of a file.

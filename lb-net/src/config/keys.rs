@@ -133,8 +133,12 @@ pub(super) const CHECK: &[Key] = &[
         Time(None),
         "how long it may take; the connect_timeout of [defaults], but no longer than the interval",
     ),
-    key("expect", Text, "with http: the body, such as UP"),
+    key("expect", Text, "with http: the body, such as UP; with connect: the line that is said there; anything"),
+    key("expect_contains", Text, "the same, where this is a part of it that is enough; anything"),
     key("status", Text, "with http: the statuses, such as \"200,300-399\"; 200-299"),
+    key("headers", Texts, "with http: more headers of the request, such as \"X-Probe: lb\"; none"),
+    key("host", Text, "with http: the host that is asked for; the backend's name and port"),
+    key("send", Text, "with connect: what is said there first, such as \"PING\\r\\n\"; nothing"),
     key("pass", Codes, "with command: the exit statuses; 0"),
 ];
 

@@ -5,7 +5,7 @@ use super::{
     read::Section,
     value::{self, At, Wrong},
 };
-use crate::probe::{MonitorSpec, MonitorSpecError, escape};
+use crate::probe::{Header, MonitorSpec, MonitorSpecError, escape};
 
 /// The same words as those of `-m`, and the same rules.
 pub(super) fn probes(own: &Section<'_, '_>) -> Option<Probes> {
@@ -63,25 +63,44 @@ fn check(own: &Section<'_, '_>) -> Option<String> {
         _ => own.wrong(format!("this is several checks: give each its own {{ }}, with {kinds}")),
     }
     let main = http.or(command).or(connect)?;
-    let before = format!("{main}:");
-    let mut words = vec![main];
+    let options = options(own, &format!("{main}:"));
+    Some([vec![main], options].concat().join(":"))
+}
+
+/// The words behind a check.
+fn options(own: &Section<'_, '_>, before: &str) -> Vec<String> {
+    let text = |key, word, what: &str| {
+        own.get(key, |value| probe_word(value, before, format!("{word}={}", escape(value::text(value, what)?))))
+    };
+    let mut words = Vec::new();
     words.extend(own.get("timeout", |value| {
-        probe_word(value, &before, format!("timeout={}", value::time(value)?.get().as_secs_f64()))
+        probe_word(value, before, format!("timeout={}", value::time(value)?.get().as_secs_f64()))
     }));
-    for (key, what) in [("expect", "text"), ("status", "statuses, such as \"200\" or \"200,300-399\",")] {
-        words.extend(
-            own.get(key, |value| probe_word(value, &before, format!("{key}={}", escape(value::text(value, what)?)))),
-        );
+    words.extend(text("send", "send", "text"));
+    words.extend(text("host", "host", "a host, such as \"www.example\","));
+    words.extend(own.get("headers", |value| value::each(value, |value| header(value, before))).into_iter().flatten());
+    words.extend(text("expect", "expect", "text"));
+    if own.raw("expect").is_some() {
+        let another = |value| Err::<(), _>(Wrong::at(value, "there is 'expect' already: leave one of the two out"));
+        own.get("expect_contains", another);
+    } else {
+        words.extend(text("expect_contains", "contains", "text"));
     }
+    words.extend(text("status", "status", "statuses, such as \"200\" or \"200,300-399\","));
     words.extend(own.get("pass", |value| {
         let codes = value::each(value, |value| value::number::<u8>(value, 0, 255))?;
         if codes.is_empty() {
             return Err(Wrong::at(value, "expected one exit status at least, from 0 to 255"));
         }
         let codes: Vec<String> = codes.iter().map(u8::to_string).collect();
-        probe_word(value, &before, format!("pass={}", codes.join(",")))
+        probe_word(value, before, format!("pass={}", codes.join(",")))
     }));
-    Some(words.join(":"))
+    words
+}
+
+fn header(value: At<'_, '_>, before: &str) -> Result<String, Wrong> {
+    let header: Header = value::parsed(value, "headers, such as \"X-Probe: lb\",")?;
+    probe_word(value, before, format!("header={}", escape(&header.to_string())))
 }
 
 /// A word of `-m`, if it is good behind these.
@@ -91,8 +110,9 @@ fn probe_word(value: At<'_, '_>, before: &str, word: String) -> Result<String, W
         Err(MonitorSpecError::Value(_, expected)) => Err(Wrong::at(value, format!("expected {expected}"))),
         Err(MonitorSpecError::Missing(..)) => Err(Wrong::at(value, "expected more than nothing")),
         Err(MonitorSpecError::Misplaced(_, behind)) => {
-            let kind = if behind.starts_with("http") { "http" } else { "command" };
-            Err(Wrong::at(value, format!("it belongs to a check with '{kind}'")))
+            let key = |check: &str| format!("'{}'", check.split('=').next().unwrap_or_default());
+            let keys: Vec<String> = behind.split(" or ").map(key).collect();
+            Err(Wrong::at(value, format!("it belongs to a check with {}", keys.join(" or "))))
         }
         Err(error) => Err(Wrong::at(value, error.to_string())),
     }

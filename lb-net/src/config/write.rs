@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     discover::Source,
-    probe::{CheckKind, CheckSpec, StatusSet},
+    probe::{CheckKind, CheckSpec, Expect, StatusSet},
 };
 
 impl Model {
@@ -160,9 +160,18 @@ fn write_probes(text: &mut String, name: &str, probes: &Probes) -> fmt::Result {
 fn check_text(check: &CheckSpec) -> String {
     let mut parts = match &check.kind {
         CheckKind::Connect => vec!["connect = true".to_owned()],
-        CheckKind::Http { path, expect, status } => {
+        CheckKind::Exchange { send, expect } => {
+            let mut parts = vec!["connect = true".to_owned()];
+            parts.extend(send.as_ref().map(|text| format!("send = {}", quoted(text))));
+            parts.extend(expect.as_ref().map(expected_text));
+            parts
+        }
+        CheckKind::Http { path, host, headers, expect, status } => {
             let mut parts = vec![format!("http = {}", quoted(path))];
-            parts.extend(expect.as_ref().map(|body| format!("expect = {}", quoted(body))));
+            parts.extend(host.as_ref().map(|host| format!("host = {}", quoted(host.as_str()))));
+            let headers: Vec<String> = headers.iter().map(|header| quoted(&header.to_string())).collect();
+            parts.extend((!headers.is_empty()).then(|| format!("headers = [{}]", headers.join(", "))));
+            parts.extend(expect.as_ref().map(expected_text));
             let status = Some(status).filter(|status| **status != StatusSet::default());
             parts.extend(status.map(|status| format!("status = {}", quoted(&status.to_string()))));
             parts
@@ -174,6 +183,13 @@ fn check_text(check: &CheckSpec) -> String {
     };
     parts.extend(check.timeout.map(|timeout| format!("timeout = {}", duration(timeout))));
     parts.join(", ")
+}
+
+fn expected_text(expect: &Expect) -> String {
+    match expect {
+        Expect::Whole(text) => format!("expect = {}", quoted(text)),
+        Expect::Part(text) => format!("expect_contains = {}", quoted(text)),
+    }
 }
 
 fn write_ejection(text: &mut String, name: &str, eject: &Eject) -> fmt::Result {

@@ -10,21 +10,17 @@ use tokio::{
 };
 
 use super::{
-    Answer, Probe, StatusSet, Target, Tcp,
-    reply::{Broken, Reply, Said},
+    Answer, Expect, Header, Host, Probe, StatusSet, Target, Tcp,
+    reply::{Answered, Broken, Reply},
     tcp::explain,
 };
 
-/// The word by which an application says that it wants no work.
-const DOWN: &[u8] = b"DOWN";
-/// What is shown of a wrong body.
-const SHOWN: usize = 40;
-
 /// Asks for a path over HTTP/1.1, on a connection of its own, and judges the status and, where that is wanted, the body.
 ///
-/// It passes when the status is a good one and the body, without the white space around it, is what is expected. A body of
-/// `DOWN`, whatever the status, is the application's own word. Redirects are not followed. At most 64 KiB are read: a
-/// longer answer is judged by its status, and is not what was expected where a body is.
+/// It passes when the status is a good one and the body is what is [expected](Expect). A body that is one of the words by
+/// which applications [say](lb_core::health::Said) how they are, with or without a reason, is the application's own word:
+/// `UP` and a percentage with a good status, and where they are what is expected; `DRAIN`, `DOWN` and `MAINT` in any case.
+/// Redirects are not followed. At most 64 KiB are read: what is longer is judged by its status and by what of it was read.
 /// ```no_run
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use lb_net::probe::{Answer, Http, Probe, Target};
@@ -36,7 +32,9 @@ const SHOWN: usize = 40;
 #[derive(Clone, Debug)]
 pub struct Http {
     path: String,
-    expect: Option<String>,
+    host: Option<Host>,
+    headers: Vec<Header>,
+    expect: Option<Expect>,
     status: StatusSet,
     tcp: Tcp,
 }
@@ -45,13 +43,27 @@ impl Http {
     /// Asks for this path, with its query if it has one. What a request line cannot hold is written as `%20` and the like.
     #[must_use]
     pub fn new(path: impl Into<String>) -> Self {
-        Self { path: path.into(), expect: None, status: StatusSet::default(), tcp: Tcp::default() }
+        let (path, status, tcp) = (path.into(), StatusSet::default(), Tcp::default());
+        Self { path, host: None, headers: Vec::new(), expect: None, status, tcp }
     }
 
-    /// With this body expected (`expect=`).
+    /// With this body expected (`expect=`, `contains=`).
     #[must_use]
-    pub fn with_expect(self, body: impl Into<String>) -> Self {
+    pub fn with_expect(self, body: impl Into<Expect>) -> Self {
         Self { expect: Some(body.into()), ..self }
+    }
+
+    /// With this header too (`header=`). `User-Agent` and `Accept` take the place of ours.
+    #[must_use]
+    pub fn with_header(mut self, header: Header) -> Self {
+        self.headers.push(header);
+        self
+    }
+
+    /// With this host in place of the backend's name and port (`host=`).
+    #[must_use]
+    pub fn with_host(self, host: Host) -> Self {
+        Self { host: Some(host), ..self }
     }
 
     /// With these statuses as good ones (`status=`).
@@ -67,8 +79,15 @@ impl Http {
     }
 
     fn request(&self, target: &Target) -> String {
-        let (path, host) = (encoded(&self.path), host(target));
-        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: lb\r\nAccept: */*\r\nConnection: close\r\n\r\n")
+        let host = self.host.as_ref().map_or_else(|| host(target), Host::to_string);
+        let mut request = format!("GET {} HTTP/1.1\r\nHost: {host}\r\n", encoded(&self.path));
+        for (name, value) in [("User-Agent", "lb"), ("Accept", "*/*")] {
+            if !self.headers.iter().any(|header| header.name().eq_ignore_ascii_case(name)) {
+                request.push_str(&format!("{name}: {value}\r\n"));
+            }
+        }
+        self.headers.iter().for_each(|header| request.push_str(&format!("{header}\r\n")));
+        request + "Connection: close\r\n\r\n"
     }
 
     async fn ask(&self, stream: &mut TcpStream, target: &Target) -> io::Result<Answer> {
@@ -79,7 +98,7 @@ impl Http {
             let count = stream.read(&mut buffer[..room]).await?;
             let nothing = count == 0 && reply.is_empty();
             match reply.take(&buffer[..count]) {
-                Ok(Some(said)) => return Ok(self.judge(&said)),
+                Ok(Some(answered)) => return Ok(self.judge(answered)),
                 Ok(None) => {}
                 Err(Broken::CutShort) if nothing => {
                     return Ok(Answer::Failed("it closed the connection without an answer".into()));
@@ -89,20 +108,9 @@ impl Http {
         }
     }
 
-    fn judge(&self, said: &Said<'_>) -> Answer {
-        let body = said.body.map(<[u8]>::trim_ascii);
-        if body == Some(DOWN) {
-            return Answer::Said(lb_core::health::Said::Down, None);
-        }
-        if !self.status.contains(said.status) {
-            return Answer::Failed(format!("status {}", said.status));
-        }
-        match (&self.expect, body) {
-            (Some(expect), Some(body)) if body == expect.trim_ascii().as_bytes() => Answer::Passed,
-            (Some(expect), Some(body)) => Answer::Failed(format!("it says '{}' instead of '{expect}'", shown(body))),
-            (Some(expect), None) => Answer::Failed(format!("it says more than 64 KiB instead of '{expect}'")),
-            (None, _) => Answer::Passed,
-        }
+    fn judge(&self, Answered { status, body }: Answered<'_>) -> Answer {
+        let unfit = (!self.status.contains(status)).then(|| format!("status {status}"));
+        body.judge(self.expect.as_ref(), unfit)
     }
 }
 
@@ -144,16 +152,6 @@ fn host(target: &Target) -> String {
     if target.address.port() == 80 { host } else { format!("{host}:{}", target.address.port()) }
 }
 
-/// The beginning of a body, fit for a line of a log.
-fn shown(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(4 * SHOWN)]);
-    let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
-    if text.chars().count() > SHOWN || body.len() > 4 * SHOWN {
-        shown.push_str("...");
-    }
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,12 +164,5 @@ mod tests {
         assert_eq!(host("[2001:db8::1]:81", "[2001:db8::1]:81"), "[2001:db8::1]:81");
         assert_eq!(host("a\r\nX: y", "10.0.0.1:81"), "10.0.0.1:81");
         assert_eq!(host("", "[::ffff:10.0.0.1]:80"), "10.0.0.1");
-    }
-
-    #[test]
-    fn a_wrong_body_is_shown_in_part_and_on_one_line() {
-        assert_eq!(shown(b"a\nb"), "a\\nb");
-        assert_eq!(shown(&[b'x'; 500]).len(), SHOWN + 3);
-        assert!(shown(&[0xff; 500]).chars().all(|c| !c.is_control()));
     }
 }

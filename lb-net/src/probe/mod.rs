@@ -1,4 +1,5 @@
-//! Active checks of backends: [`Tcp`] connects, [`Http`] asks, [`Exec`] runs a command; [`Monitor`] does so in rounds.
+//! Active checks of backends: [`Tcp`] connects, [`Exchange`] talks, [`Http`] asks, [`Exec`] runs a command; [`Monitor`]
+//! does so in rounds.
 //!
 //! What a round finds is put before the balancer's policy as [`Evidence`](lb_core::health::Evidence): the
 //! configuration's `probes` decides how many failures take a backend down. [`MonitorSpec`] is balance.fm's `-m` with
@@ -18,7 +19,10 @@
 //! ```
 
 mod check;
+mod exchange;
 mod exec;
+mod expect;
+mod header;
 mod http;
 mod kind;
 mod monitor;
@@ -38,7 +42,10 @@ use lb_core::health::{Said, Share};
 pub(crate) use self::words::escape;
 pub use self::{
     check::{Check, Finding},
+    exchange::Exchange,
     exec::Exec,
+    expect::Expect,
+    header::{Header, HeaderError, Host},
     http::Http,
     kind::{CheckKind, CheckSpec},
     monitor::Monitor,

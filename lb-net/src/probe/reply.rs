@@ -2,6 +2,8 @@
 
 use httparse::{EMPTY_HEADER, Response, Status};
 
+use super::expect::Heard;
+
 /// Head and body together; what is longer is not read.
 pub(super) const MOST_BYTES: usize = 64 * 1024;
 const MOST_HEADERS: usize = 128;
@@ -33,12 +35,11 @@ enum Framing {
     UntilClose,
 }
 
-/// An answer that has come to its end.
+/// An answer that has come to its end, or to that of what is read of it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Said<'a> {
+pub(super) struct Answered<'a> {
     pub(super) status: u16,
-    /// `None`: there is more of it than is read.
-    pub(super) body: Option<&'a [u8]>,
+    pub(super) body: Heard<'a>,
 }
 
 /// Why it is no answer.
@@ -71,7 +72,7 @@ impl Reply {
     }
 
     /// Takes what was read, and looks whether the answer is whole; no bytes are the end of the connection.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Option<Said<'_>>, Broken> {
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Option<Answered<'_>>, Broken> {
         self.bytes.extend_from_slice(bytes);
         self.taken += bytes.len();
         // A head ends with a line: without one in these bytes there is nothing new to see.
@@ -94,9 +95,12 @@ impl Reply {
         };
         self.head = Some(head);
         match (whole, closed, full) {
-            (true, ..) => Ok(Some(Said { status: head.status, body: Some(self.body(head)) })),
+            (true, ..) => Ok(Some(Answered { status: head.status, body: Heard::Whole(self.body(head)) })),
             (_, true, _) => Err(Broken::CutShort),
-            (_, _, true) => Ok(Some(Said { status: head.status, body: None })),
+            (_, _, true) => {
+                self.take_half_a_chunk(head);
+                Ok(Some(Answered { status: head.status, body: Heard::Part(self.body(head), MOST_BYTES / 1024) }))
+            }
             _ => Ok(None),
         }
     }
@@ -154,6 +158,15 @@ impl Reply {
             head.at += end + 2;
         }
     }
+
+    /// What there is of a chunk that is not whole, where no more of it is read.
+    fn take_half_a_chunk(&mut self, head: Head) {
+        let rest = self.bytes.get(head.at..).filter(|_| head.framing == Framing::Chunked).unwrap_or_default();
+        if let Ok(Status::Complete((begin, size))) = httparse::parse_chunk_size(rest) {
+            let (there, size) = (rest.get(begin..).unwrap_or_default(), usize::try_from(size).unwrap_or(usize::MAX));
+            self.unchunked.extend_from_slice(&there[..there.len().min(size)]);
+        }
+    }
 }
 
 /// Where the body ends (RFC 9112, section 6.3).
@@ -188,8 +201,8 @@ mod tests {
         let mut reply = Reply::default();
         for piece in bytes.chunks(piece).chain([&[][..]]) {
             let piece = &piece[..piece.len().min(reply.room())];
-            if let Some(said) = reply.take(piece)? {
-                return Ok((said.status, said.body.map(<[u8]>::to_vec)));
+            if let Some(Answered { status, body }) = reply.take(piece)? {
+                return Ok((status, if let Heard::Whole(body) = body { Some(body.to_vec()) } else { None }));
             }
         }
         panic!("an end is an end");
@@ -247,6 +260,15 @@ mod tests {
         assert_eq!(read(&head, 1000), Err(Broken::LongHead));
         let interim = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(MOST_BYTES / 25 + 1);
         assert_eq!(read(&interim, 1000), Err(Broken::LongHead));
+    }
+
+    #[test]
+    fn of_a_chunk_that_is_too_long_there_is_the_beginning() {
+        let mut bytes = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nfffff\r\n".to_vec();
+        bytes.resize(MOST_BYTES, b'x');
+        let mut reply = Reply::default();
+        let Ok(Some(Answered { body: Heard::Part(body, 64), .. })) = reply.take(&bytes) else { panic!("it is long") };
+        assert!(body.starts_with(b"abcxxx") && body.len() > MOST_BYTES - 100, "{}", body.len());
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use lb_core::health::RiseFall;
 
 use super::{
     Check, CheckKind, CheckSpec, MonitorSpecError,
-    kind::{command, http, misplaced},
+    kind::{OPTIONS, command, http, misplaced},
     words::{Word, number, words},
 };
 
@@ -20,9 +20,13 @@ use super::{
 /// | `http=PATH` | check: GET of this path is answered as expected | |
 /// | `command=TEXT` | check: `sh -c` ends well; `%H` is the address, `%P` the port | |
 /// | `timeout=SECONDS` | of the check before it | the connect timeout, but no longer than the interval |
-/// | `pass=N,N,...` | of the command before it: good exit statuses, 0 to 255 | 0 |
-/// | `expect=TEXT` | of the http before it: the whole body, without white space around it | any |
+/// | `expect=TEXT` | of the http before it: the whole body, without white space around it; of the connect: the line it says | any |
+/// | `contains=TEXT` | of the same: a part of it, in place of `expect` | any |
 /// | `status=N,N-N,...` | of the http before it: good statuses | 200-299 |
+/// | `header=NAME\: VALUE` | of the http before it: one more header of the request | none |
+/// | `host=NAME` | of the http before it: the host that is asked for | the backend's name and port |
+/// | `send=TEXT` | of the connect before it: what is said first, such as `PING\r\n` | nothing |
+/// | `pass=N,N,...` | of the command before it: good exit statuses, 0 to 255 | 0 |
 /// | `interval=SECONDS` | between the starts of two rounds, at least 0.01 | 60 |
 /// | `jitter=FRACTION` | by what part of it each interval varies at random, 0 to 1 | 0 |
 /// | `rise=N`, `fall=N` | rounds in a row that bring a backend back, or take it down | 1 |
@@ -111,9 +115,7 @@ impl MonitorSpec {
             "connect" => word.bare().map(|()| self.checks.push(CheckSpec::new(CheckKind::Connect)))?,
             "http" => self.checks.push(CheckSpec::new(http(word)?)),
             "command" => self.checks.push(CheckSpec::new(command(word)?)),
-            "timeout" | "pass" | "expect" | "status" => {
-                self.checks.last_mut().ok_or_else(|| misplaced(word))?.take(word)?;
-            }
+            key if OPTIONS.contains(&key) => self.checks.last_mut().ok_or_else(|| misplaced(word))?.take(word)?,
             "interval" => {
                 let interval = word.seconds()?;
                 let long = interval >= LEAST_INTERVAL;
@@ -176,6 +178,8 @@ mod tests {
             "connect:command=exit 1:timeout=2:connect",
             r"command=echo a\:b\\c\nd:pass=0,3,255:timeout=0.000001",
             r"http=/health?a=b:expect=UP:status=200,300-399:timeout=1.5:interval=0.25:jitter=0.1:rise=2:fall=3",
+            r"http=/:host=a.example\:80:header=X-Probe\: lb:header=X-Empty\::contains= a\: b :status=200:timeout=1",
+            r"connect:send=PING\r\n:contains=+PONG:timeout=1:connect:connect:expect=UP:connect:send=x",
             "connect:noenable:nodisable",
         ] {
             assert_eq!(parse(text).unwrap().to_string(), text);
@@ -190,6 +194,9 @@ mod tests {
         same("connect:timeout=5e-1", "connect:timeout=.5");
         same(r"connect:co\mmand=x\ty", "connect:command=x\ty");
         same("http=/:expect= UP ", "http=/:expect=UP");
+        same("http=/:expect=DOWN:expect=UP", "http=/:expect=UP");
+        same("connect:contains=UP:send=x", "connect:send=x:contains=UP");
+        same(r"http=/:header=X \:\t y ", r"http=/:header=X\:y");
         same("http=/:status=200-299", "http=/");
         same("command=true:pass=0", "command=true");
         same("connect:timeout=1:timeout=2", "connect:timeout=2");
@@ -212,7 +219,36 @@ mod tests {
             ("connect:timeout=", "timeout=: a value is missing: write timeout=SECONDS"),
             ("timeout=3:connect", "timeout=3: it must stand behind connect, http=PATH or command=TEXT"),
             ("command=true:connect:pass=1", "pass=1: it must stand behind command=TEXT"),
-            ("connect:expect=UP", "expect=UP: it must stand behind http=PATH"),
+            ("connect:status=200", "status=200: it must stand behind http=PATH"),
+            ("header=x:connect", "header=x: it must stand behind http=PATH"),
+            ("connect:host=x", "host=x: it must stand behind http=PATH"),
+            ("http=/:send=x", "send=x: it must stand behind connect"),
+            ("command=true:expect=UP", "expect=UP: it must stand behind connect or http=PATH"),
+            ("contains=UP:connect", "contains=UP: it must stand behind connect or http=PATH"),
+            ("http=/:expct=UP", "unknown key 'expct=UP': did you mean 'expect'?"),
+            ("http=/:headers=x", "unknown key 'headers=x': did you mean 'header'?"),
+            ("connect:send", r"send: a value is missing: write send=PING\r\n"),
+            ("connect:expect=a:contains=b", "contains=b: expected either expect=TEXT or contains=TEXT, not both"),
+            ("http=/:header=X-Probe", r"header=X-Probe: expected NAME\: VALUE, such as header=X-Probe\: lb"),
+            ("http=/:header=X-Probe: lb", r"header=X-Probe: expected NAME\: VALUE, such as header=X-Probe\: lb"),
+            (
+                r"http=/:header=a b\:c",
+                r"header=a b\:c: expected a name of letters, digits and !#$%&'*+-.^_`|~ before the colon",
+            ),
+            (
+                r"http=/:header=x\:a\nb",
+                r"header=x\:a\nb: expected a value without line ends and other control characters behind the colon",
+            ),
+            (
+                r"http=/:header=host\:a",
+                r"header=host\:a: expected another header than Host: there is 'host' for that one",
+            ),
+            (
+                r"http=/:header=Upgrade\:h2c",
+                "header=Upgrade\\:h2c: expected another header than Connection, Content-Length, Transfer-Encoding and \
+                 Upgrade: those are lb's own",
+            ),
+            ("http=/:host=a/b", "host=a/b: expected a host, such as www.example or www.example:8080"),
             ("http=/:expect= ", "expect= : expected more than white space"),
             ("http=health", "http=health: expected a path that begins with '/'"),
             (r"connect\", r"connect\: it ends in a backslash: write \\ for a backslash, \: for a colon"),
@@ -265,7 +301,9 @@ mod tests {
             "timeout=[0-9]{1,8}[.]?[0-9]{0,8}",
             "interval=[0-9]{1,9}[.]?[0-9]{0,8}",
             "pass=[0-9]{1,3}(,[0-9]{1,2}){0,3}",
-            "expect=[ A-Zé:]{1,5}",
+            "(expect|contains|send)=[ A-Zé:\r\n\\\\]{1,5}",
+            "header=[a-zA-Z-]{1,3}\\\\:[ a-z\t=]{0,5}",
+            "host=[a-z.]{1,5}",
             "status=[1-6][0-9]{2}(-[1-6]00)?",
             "jitter=[01]?[.][0-9]{1,20}",
             "(rise|fall)=[0-9]{1,11}",
@@ -282,6 +320,18 @@ mod tests {
             if let Ok(spec) = parse(&text) {
                 prop_assert_eq!(parse(&spec.to_string()), Ok(spec));
             }
+        }
+
+        #[test]
+        fn whatever_is_said_and_expected_prints_back(
+            send in "\\PC{1,9}|[\r\n\t\0:\\\\= ]{1,9}", expect in "[^ ].{0,9}|[\r\n:\\\\=]{0,9}x", part: bool, http: bool
+        ) {
+            let (send, expect) = (escape(&send), escape(&expect));
+            let main = if http { "http=/".to_owned() } else { format!("connect:send={send}") };
+            let text = format!("{main}:{}={expect}", if part { "contains" } else { "expect" });
+            let spec = parse(&text);
+            prop_assume!(spec.is_ok() || part);
+            prop_assert_eq!(parse(&spec.clone().unwrap().to_string()), spec);
         }
 
         #[test]

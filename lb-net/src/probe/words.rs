@@ -40,14 +40,18 @@ pub enum MonitorSpecError {
 }
 
 /// Every key.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 17] = [
     "connect",
     "command",
     "http",
     "timeout",
     "pass",
     "expect",
+    "contains",
     "status",
+    "header",
+    "host",
+    "send",
     "interval",
     "noenable",
     "nodisable",
