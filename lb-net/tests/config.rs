@@ -292,6 +292,11 @@ fn what_is_legal_and_hardly_meant_is_told() {
         (probes("checks = [{ http = \"/\", status = \"100-199\" }]\nenables = true"), ""),
         (probes("checks = [{ http = \"/\", status = \"100,102-199\" }]"), "no backend can pass this check"),
         (probes("checks = [{ http = \"/\", status = \"204\", expect = \"UP\" }]"), "have no body, and one is expected"),
+        (
+            probes("checks = [{ connect = true, expect = \"DRAIN: x\" }]"),
+            "DRAIN is the word of applications that want no",
+        ),
+        (probes("checks = [{ http = \"/\", expect = \"UP 40%\" }, { http = \"/\", expect_contains = \"DOWN\" }]"), ""),
         (probes("checks = [{ http = \"/\", status = \"204\", expect_contains = \"U\" }]"), "have no body"),
         (
             probes("checks = [{ connect = true }]\nenables = false\ndisables = false\ninitial = \"up\""),

@@ -15,7 +15,10 @@ use lb_core::{
 };
 use lb_net::probe::{Answer, Exec, Expect, Http, Monitor, Probe, StatusSet, Target, Tcp};
 use support::{Manner, Refusing, Stub, eventually, soon};
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 #[tokio::test]
 async fn a_connect_passes_where_somebody_listens() {
@@ -152,6 +155,27 @@ async fn http_asks_with_the_backends_name_on_a_connection_of_its_own() {
     assert_eq!(lines[0], "GET /health?full=1 HTTP/1.1");
     assert_eq!(lines[1], format!("Host: alpha:{}", address.port()));
     assert!(lines.contains(&"Connection: close"), "{request}");
+}
+
+#[tokio::test]
+async fn an_answer_may_dribble_and_its_connection_is_closed_by_the_check() {
+    let listener = TcpListener::bind(support::loopback()).await.unwrap();
+    let target = target(listener.local_addr().unwrap());
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\nUP 40%: so so\n";
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        request(&mut stream).await;
+        for byte in answer.chunks(1) {
+            stream.write_all(byte).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        // It would keep the connection for more.
+        stream.read(&mut [0]).await.unwrap()
+    };
+    let probe = Http::new("/").with_expect("UP");
+    let (answer, more) = soon(async { tokio::join!(probe.probe(&target), server) }).await;
+    assert_eq!((answer, more), (up(40, Some("so so")), 0));
 }
 
 #[tokio::test]

@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use lb_core::{GroupConfig, SelectorKind, Status};
+use lb_core::{GroupConfig, SelectorKind, Status, health::Said};
 
 use super::{Http, HttpAddress, Initial, Listen, Model, Name, Pool, Probes, Role, Service, Time, TokenSource};
 use crate::{
     discover::Source,
     http::KeySource,
-    probe::{CheckKind, StatusSet},
+    probe::{CheckKind, Expect, StatusSet},
 };
 
 /// Something that is legal and hardly meant.
@@ -245,9 +245,23 @@ fn probes(found: &mut Found, name: &str, probes: &Probes) {
             );
             found.say(&path("timeout"), message);
         }
+        if let CheckKind::Http { expect: Some(expect), .. } | CheckKind::Exchange { expect: Some(expect), .. } =
+            &check.kind
+        {
+            unwilling(found, &path("expect"), expect);
+        }
         if let CheckKind::Http { expect, status, .. } = &check.kind {
             impossible(found, &path("status"), expect.is_some(), status);
         }
+    }
+}
+
+/// Words that are never the good answer that they are taken for.
+fn unwilling(found: &mut Found, path: &[&str], expect: &Expect) {
+    let Expect::Whole(text) = expect else { return };
+    if let Some(word) = Said::of_body(text.as_bytes()).filter(|word| !matches!(word, Said::Up(_))) {
+        let message = format!("no backend can pass this check: {word} is the word of applications that want no work");
+        found.say(path, message);
     }
 }
 
