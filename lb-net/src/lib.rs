@@ -8,6 +8,7 @@
 //! | what a configuration file says, and change it live | `instance::Instance`: pools, services, probes, control, of one `config::Model` | `instance` |
 //! | with a transport of your own | [`listener`], [`connect`], [`relay`]: accept, connect, carry | none |
 //! | with no transport at all | [`lb_core`] alone | |
+//! | nothing, but are balanced yourself | `health_endpoint`: says how the application is, and stops it in order | `health-endpoint` |
 //!
 //! A balancer wants to be driven: [`drive`] puts its changes into force, once for each. A transport takes the backends'
 //! addresses from the balancer's payloads, most simply a `Vec<SocketAddr>`; `resolve` keeps those of names fresh.
@@ -50,6 +51,7 @@
 //! | `serve` | `serve`: a listener for any tower service over HTTP/1, with limits | | http, http-body, hyper, hyper-util, tower-service |
 //! | `config` | `config`: the whole model of configuration as a value, read from TOML and written back | `discover`, `http`, `probe`, `tcp` | humantime, serde_json, toml |
 //! | `instance` | `instance`: one such model, running, and changed while clients are served | `config`, `manage-http` | |
+//! | `health-endpoint` | `health_endpoint`: how an application says how it is, and stops in order; no proxy | | http, serde_json, tower-layer, tower-service |
 //! | `proxy-protocol` | `proxy_protocol`: who the client is, told by one proxy to the next; with `tcp`, both ways, with `http` of clients | | ipnet |
 
 #[cfg(any(feature = "tcp", feature = "http"))]
@@ -68,6 +70,8 @@ pub mod discover;
 #[cfg(any(feature = "tcp", feature = "http"))]
 mod drain;
 mod driver;
+#[cfg(feature = "health-endpoint")]
+pub mod health_endpoint;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(any(feature = "config", feature = "serve"))]
