@@ -59,6 +59,7 @@ pub struct StateFile {
     known: Arc<Mutex<Known>>,
 }
 
+type Seen = Result<Content, StateFileProblem>;
 type OnError = Arc<dyn Fn(&StateFileError) + Send + Sync>;
 
 /// What is known of the file.
@@ -73,11 +74,16 @@ struct Known {
 }
 
 /// Why a state file was not taken. The last value is kept.
-/// ```no_run
-/// # fn example(file: lb_net::health_endpoint::StateFile) {
-/// if let Some(error) = file.last_error() {
-///     eprintln!("{error}: {}", error.problem);
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let file = lb_net::health_endpoint::StateFile::new("/no/such/file");
+/// tokio::spawn(file.watch());
+/// while file.last_error().is_none() {
+///     tokio::task::yield_now().await;
 /// }
+/// let error = file.last_error().unwrap();
+/// assert_eq!(error.to_string(), "/no/such/file: the last value is kept");
+/// assert_eq!(error.problem.to_string(), "there is no such file");
 /// # }
 /// ```
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +129,7 @@ impl StateFile {
         self.known().error.clone()
     }
 
-    /// Looks at the file for as long as it is polled: for a task of tokio's. The first look is at once.
+    /// Looks at the file for as long as it is polled: for a task of a tokio runtime with timers. The first look is at once.
     ///
     /// It reads on the runtime's threads for what blocks, so that a file system without an answer holds up nobody; the
     /// whole of it each time, so that no change is missed, not even one within a tick of the file's clock.
@@ -132,14 +138,14 @@ impl StateFile {
         async move {
             let _watching = Watching::begin(&file);
             loop {
-                file.look().await;
+                file.look(read).await;
                 sleep(file.every).await;
             }
         }
     }
 
     /// One look. While it takes long we are there all the same.
-    async fn look(&self) {
+    async fn look(&self, read: impl FnOnce(&Path) -> Seen + Send + 'static) {
         let (path, began) = (Arc::clone(&self.path), now());
         let mut look = spawn_blocking(move || read(&path));
         let seen = loop {
@@ -155,7 +161,7 @@ impl StateFile {
         self.take(seen);
     }
 
-    fn take(&self, seen: Result<Content, StateFileProblem>) {
+    fn take(&self, seen: Seen) {
         let problem = match seen {
             Ok(content) => {
                 let mut known = self.known();
@@ -214,5 +220,38 @@ impl Watching {
 impl Drop for Watching {
     fn drop(&mut self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).watchers -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(file: &StateFile) -> (Said, Option<String>) {
+        let state = file.state(now());
+        (state.said, state.note.map(std::borrow::Cow::into_owned))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_system_without_an_answer_keeps_the_last_value_and_says_so() {
+        let file = StateFile::new("/nowhere");
+        let _watching = Watching::begin(&file);
+        file.look(|_| Content::parse(b"DRAIN")).await;
+        assert_eq!(said(&file), (Said::Drain, None));
+        let (answer, answered) = std::sync::mpsc::channel::<()>();
+        let looking = file.clone();
+        let look = tokio::spawn(async move {
+            looking.look(move |_| answered.recv().map_or_else(|_| Content::parse(b"MAINT"), |()| unreachable!())).await;
+        });
+        for second in 0..60 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            tokio::task::yield_now().await;
+            let note = "to read it takes more than 10 seconds, the last value is kept";
+            let is_told = said(&file) == (Said::Drain, Some(note.to_owned()));
+            assert!(is_told || second < 12 && said(&file) == (Said::Drain, None), "{second}: {:?}", said(&file));
+        }
+        drop(answer);
+        look.await.unwrap();
+        assert_eq!(said(&file), (Said::Maintenance, None));
     }
 }

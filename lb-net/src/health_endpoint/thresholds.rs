@@ -77,7 +77,9 @@ impl Thresholds {
             match colour {
                 Colour::Green => return Err(ThresholdsError::Green),
                 Colour::Unknown => return Err(ThresholdsError::Unknown),
-                _ if !limit.is_finite() => return Err(ThresholdsError::Number(*limit)),
+                _ if !limit.is_finite() => {
+                    return Err(ThresholdsError::Number(if lower_is_worse { -limit } else { *limit }));
+                }
                 _ => {}
             }
         }
@@ -182,8 +184,9 @@ mod tests {
         assert_eq!(higher(&[(Yellow, 2.0), (Red, 2.0)]), ThresholdsError::Order(Yellow, Red));
         assert_eq!(higher(&[(Red, 1.0), (Red, 2.0)]), ThresholdsError::Order(Red, Red));
         assert_eq!(higher(&[(Red, f64::INFINITY)]), ThresholdsError::Number(f64::INFINITY));
-        let lower = Thresholds::lower_is_worse([(Yellow, 1.0), (Red, 2.0)]);
-        assert_eq!(lower.unwrap_err(), ThresholdsError::Order(Yellow, Red));
+        let lower = |limits: &[(Colour, f64)]| Thresholds::lower_is_worse(limits.to_vec()).unwrap_err();
+        assert_eq!(lower(&[(Yellow, 1.0), (Red, 2.0)]), ThresholdsError::Order(Yellow, Red));
+        assert_eq!(lower(&[(Red, f64::INFINITY)]), ThresholdsError::Number(f64::INFINITY), "as it was written");
         let good = || Thresholds::higher_is_worse([(Red, 1.0)]).unwrap();
         assert!([-0.1, f64::NAN, f64::INFINITY].into_iter().all(|margin| good().with_margin(margin).is_err()));
     }
