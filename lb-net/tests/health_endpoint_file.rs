@@ -149,11 +149,12 @@ async fn each_problem_is_told_once() {
 
 #[tokio::test]
 async fn when_nobody_watches_it_does_not_go_on_saying_what_it_said() {
-    let watched = Watched::new();
+    let mut watched = Watched::new();
     watched.place.write(UP);
     watched.says("UP").await;
     watched.watching.abort();
-    watched.says("DOWN: site: not watched").await;
+    assert!((&mut watched.watching).await.is_err());
+    assert_eq!(watched.health.report().to_string(), "DOWN: site: not watched", "at once");
     let again = tokio::spawn(watched.file.watch());
     watched.says("UP").await;
     again.abort();

@@ -110,12 +110,13 @@ mod tests {
 
     #[test]
     fn the_worst_decides_and_is_named() {
-        let rows: [(&[Said], &str); 7] = [
+        let rows: [(&[Said], &str); 8] = [
             (&[], "UP"),
             (&[up(100), up(100)], "UP"),
             (&[up(100), up(7), up(99)], "UP 7%: b"),
             (&[up(1), Said::Drain], "DRAIN: b"),
             (&[Said::Drain, Said::Down, up(1)], "DOWN: b"),
+            (&[Said::Down, Said::Drain], "DOWN: a"),
             (&[Said::Down, Said::Maintenance], "MAINT: b"),
             (&[Said::Down, up(100), Said::Down], "DOWN: a; c"),
         ];
