@@ -8,7 +8,7 @@
 //! | what a configuration file says, and change it live | `instance::Instance`: pools, services, probes, control, of one `config::Model` | `instance` |
 //! | with a transport of your own | [`listener`], [`connect`], [`relay`]: accept, connect, carry | none |
 //! | with no transport at all | [`lb_core`] alone | |
-//! | nothing, but are balanced yourself | `health_endpoint`: says how the application is, and stops it in order | `health-endpoint` |
+//! | nothing: others balance you | `health_endpoint`: says how the application is, and stops it in order | `health-endpoint` |
 //!
 //! A balancer wants to be driven: [`drive`] puts its changes into force, once for each. A transport takes the backends'
 //! addresses from the balancer's payloads, most simply a `Vec<SocketAddr>`; `resolve` keeps those of names fresh.
