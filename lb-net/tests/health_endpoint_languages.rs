@@ -2,6 +2,7 @@
 //! the times: for these they wait for a line from us.
 #![cfg(feature = "health-endpoint")]
 #![allow(clippy::unwrap_used, reason = "only tests call it")]
+#![allow(clippy::print_stderr, reason = "what is skipped must be seen")]
 
 use std::{
     fs,
