@@ -10,7 +10,7 @@ use std::time::Instant;
 use http_support::{Front, pair, words};
 use lb_core::{
     BackendId, Config, Outcome, Request, Status,
-    health::{Eject, Evidence, Probe, RiseFall},
+    health::{Eject, Evidence, Probe, RiseFall, Said},
     rand::{SeedableRng, rngs::SmallRng},
 };
 use wire::Backend;
@@ -61,7 +61,8 @@ fn what_is_kept_is_closed_when_the_backend_is_configured_no_more() {
 
 #[test]
 fn what_is_kept_is_closed_when_the_application_says_so_or_is_silent() {
-    for (probe, times) in [(Probe::SaidDown, 1), (Probe::Failed, 3)] {
+    let said = [Said::Down, Said::Maintenance].map(|said| (Probe::Said(said), 1));
+    for (probe, times) in said.into_iter().chain([(Probe::Failed, 3)]) {
         let backend = Backend::named("A");
         let front = observed(&backend);
         is_closed_after(&front, &backend, |front| {
