@@ -6,6 +6,7 @@
 //! | connections, whatever is spoken on them | [`TcpProxy`]: accepts, asks a [`Balancer`](lb_core::Balancer) for a backend, connects, relays, reports | `tcp` |
 //! | requests of HTTP/1.0 and 1.1 | `http::HttpProxy`: does so for each request, over connections that are kept on both sides | `http` |
 //! | what a configuration file says, and change it live | `instance::Instance`: pools, services, probes, control, of one `config::Model` | `instance` |
+//! | calls between tower services | `tower::BalanceLayer`: one HTTP client for many servers; `tower::Balance`: a service over services | `tower` |
 //! | with a transport of your own | [`listener`], [`connect`], [`relay`]: accept, connect, carry | none |
 //! | with no transport at all | [`lb_core`] alone | |
 //! | nothing: others balance you | `health_endpoint`: says how the application is, and stops it in order | `health-endpoint` |
@@ -53,6 +54,8 @@
 //! | `instance` | `instance`: one such model, running, and changed while clients are served | `config`, `manage-http` | |
 //! | `health-endpoint` | `health_endpoint`: how an application says how it is, and stops in order; no proxy | | http, serde_json, tower-layer, tower-service |
 //! | `proxy-protocol` | `proxy_protocol`: who the client is, told by one proxy to the next; with `tcp`, both ways, with `http` of clients | | ipnet |
+//! | `tower` | `tower`: a balanced HTTP client, and a service over a set of services | | http, http-body, tower-layer, tower-service |
+//! | `tower-discover` | `tower::follow`: that set as a `tower::discover::Discover` says | `tower` | tower |
 
 #[cfg(any(feature = "tcp", feature = "http"))]
 mod alarm;
@@ -102,6 +105,8 @@ pub mod sys;
 pub mod tcp;
 #[cfg(any(feature = "config", feature = "manage-http"))]
 mod token;
+#[cfg(feature = "tower")]
+pub mod tower;
 #[cfg(any(feature = "manage", feature = "serve"))]
 mod unix_socket;
 

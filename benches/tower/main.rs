@@ -1,0 +1,46 @@
+//! What a call costs through a balanced service, over services that answer at once: ours and tower's own.
+#![allow(clippy::print_stdout)]
+
+mod subject;
+mod timing;
+
+use subject::Subject;
+use timing::{CALLERS, Cost, TASK_CALLS};
+
+const HELP: &str = "\
+usage: cargo run --release -p lb-benches --features tower --bin tower
+
+Prints the nanoseconds and the allocations of one call: `lb_net::tower::Balance` with selectors that are like tower's and
+with round robin, and `tower::balance::p2c::Balance`, by itself and behind the `Buffer` that makes it `Clone`. `own`: one
+caller has the service for itself, on one thread. `clone`: it makes a clone for each call. `tasks`: so many tasks with a
+clone each, on a runtime of two threads, and the time from the first call to the last one. Medians of rounds in which the
+subjects take turns.";
+
+/// Rounds in which each subject has its turn.
+const ROUNDS: usize = 31;
+
+fn main() {
+    if std::env::args().len() > 1 {
+        println!("{HELP}");
+        return;
+    }
+    let (Ok(one), Ok(two)) = (timing::one_thread(), timing::two_threads()) else {
+        println!("there is no runtime");
+        return;
+    };
+    println!("{CALLERS} tasks, {TASK_CALLS} calls each\n");
+    println!("| service | backends | own, ns | clone, ns | tasks, ns | allocations |\n|---|---|---|---|---|---|");
+    for backends in [3, 10, 100] {
+        let mut subjects = two.block_on(async { Subject::all(backends) });
+        let mut costs: Vec<Cost> = subjects.iter().map(|_| Cost::default()).collect();
+        for _ in 0..ROUNDS {
+            for (subject, cost) in subjects.iter_mut().zip(&mut costs) {
+                subject.measure(&one, &two, cost);
+            }
+        }
+        for (subject, cost) in subjects.iter().zip(costs) {
+            let [own, clone, tasks] = cost.medians();
+            println!("| {} | {backends} | {own} | {clone} | {tasks} | {} |", subject.name, cost.allocations);
+        }
+    }
+}

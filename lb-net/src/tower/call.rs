@@ -1,0 +1,217 @@
+//! One call: to the backend that was picked, and to others when that comes to nothing.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use lb_core::{BackendId, Lease, Outcome, Tried, rand::rngs::SmallRng};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{BoxError, End, Error, Policy, shared::Shared};
+use crate::driver::now;
+
+/// How a request gets to the backend that was picked.
+pub trait Aim<T, S, Req> {
+    /// Leaves in `service` what to call for it, and makes the request fit for it.
+    fn aim(&self, backend: &Lease<T>, service: &mut Option<S>, request: &mut Req) -> Result<(), Error>;
+}
+
+pin_project! {
+    /// A call under way. Dropped, it counts as cancelled and gives its place back.
+    /// ```
+    /// # use std::{sync::Arc, time::Instant};
+    /// use lb_core::{Balancer, rand::{SeedableRng, rngs::SmallRng}};
+    /// use lb_net::tower::Balance;
+    /// use tower::{Service as _, service_fn};
+    /// let never = service_fn(|(): ()| std::future::pending::<Result<(), std::io::Error>>());
+    /// let (mut rng, config) = (SmallRng::seed_from_u64(1), "alpha beta".parse()?);
+    /// let mut balance = Balance::new(Arc::new(Balancer::new(config, Instant::now(), &mut rng, |_| never)));
+    /// let call = balance.call(());
+    /// assert_eq!(balance.balancer().stats().backends[0].in_flight, 1);
+    /// drop(call);
+    /// assert_eq!(balance.balancer().stats().backends[0].cancelled, 1);
+    /// # Ok::<(), lb_core::SpecError>(())
+    /// ```
+    #[must_use = "futures do nothing unless they are polled"]
+    #[project = CallProjection]
+    pub struct Call<S: Service<Req>, Req, T, P, A> {
+        #[pin]
+        running: Option<S::Future>,
+        attempt: Attempt<S, Req, T, P, A>,
+    }
+}
+
+/// What there is beside the inner future.
+struct Attempt<S, Req, T, P, A> {
+    shared: Arc<Shared<T, P>>,
+    aim: A,
+    service: Option<S>,
+    /// Whether the service has said that it is ready.
+    is_ready: bool,
+    /// Until the service is ready.
+    request: Option<Req>,
+    lease: Option<Lease<T>>,
+    /// For another backend.
+    spare: Option<Req>,
+    /// Whether a backend may have begun with it before this one.
+    is_repeated: bool,
+    /// On the heap, as hardly any call needs it.
+    tried: Option<Box<Tried>>,
+    error: Option<Error>,
+}
+
+impl<S, Req, T, P, A> Call<S, Req, T, P, A>
+where
+    S: Service<Req>,
+    T: Send + Sync,
+    P: Policy<Req, S::Response, T>,
+    A: Aim<T, S, Req>,
+{
+    /// Picks a backend at once. `ready` is a service that is.
+    pub(super) fn begin(
+        shared: &Arc<Shared<T, P>>,
+        rng: &mut SmallRng,
+        request: Req,
+        ready: Option<S>,
+        aim: A,
+    ) -> Self {
+        shared.begin();
+        let picked = shared.pick(shared.policy.hints(&request), None, now(), rng);
+        let spare = picked.is_ok().then(|| shared.policy.copy(&request)).flatten();
+        let mut attempt = Attempt {
+            shared: Arc::clone(shared),
+            aim,
+            is_ready: ready.is_some(),
+            service: ready,
+            request: None,
+            lease: None,
+            spare,
+            is_repeated: false,
+            tried: None,
+            error: None,
+        };
+        match picked {
+            Ok(lease) => attempt.go(lease, request),
+            Err(reason) => attempt.error = Some(Error::NoPick(reason)),
+        }
+        Self { running: None, attempt }
+    }
+}
+
+impl<S, Req, T, P, A> Future for Call<S, Req, T, P, A>
+where
+    S: Service<Req, Error: Into<BoxError>>,
+    T: Send + Sync,
+    P: Policy<Req, S::Response, T>,
+    A: Aim<T, S, Req>,
+{
+    type Output = Result<P::Held, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let CallProjection { mut running, attempt } = self.project();
+        loop {
+            if let Some(error) = attempt.error.take() {
+                return Poll::Ready(Err(error));
+            }
+            if let Some(future) = running.as_mut().as_pin_mut() {
+                let result = ready!(future.poll(cx));
+                running.set(None);
+                // Polled again after its end, it says nothing more.
+                let Some(lease) = attempt.lease.take() else { return Poll::Pending };
+                match result {
+                    Ok(response) => return Poll::Ready(Ok(attempt.answer(lease, response))),
+                    Err(error) => attempt.fail(lease, error.into(), true),
+                }
+            } else {
+                match ready!(attempt.poll_call(cx)) {
+                    Ok(future) => running.set(Some(future)),
+                    Err(error) => {
+                        let Some(lease) = attempt.lease.take() else { return Poll::Pending };
+                        attempt.fail(lease, error.into(), false);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S, Req, T, P, A> Attempt<S, Req, T, P, A>
+where
+    S: Service<Req>,
+    T: Send + Sync,
+    P: Policy<Req, S::Response, T>,
+    A: Aim<T, S, Req>,
+{
+    /// Sends the request there, once the service is ready.
+    fn go(&mut self, lease: Lease<T>, mut request: Req) {
+        match self.aim.aim(&lease, &mut self.service, &mut request) {
+            Ok(()) => (self.lease, self.request) = (Some(lease), Some(request)),
+            Err(error) => self.error = Some(error),
+        }
+    }
+
+    /// Calls the service as soon as it is ready.
+    fn poll_call(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Future, S::Error>> {
+        let (Some(service), true) = (&mut self.service, self.request.is_some()) else { return Poll::Pending };
+        if !self.is_ready {
+            ready!(service.poll_ready(cx))?;
+        }
+        self.is_ready = false;
+        let Some(request) = self.request.take() else { return Poll::Pending };
+        Poll::Ready(Ok(service.call(request)))
+    }
+
+    fn answer(&mut self, lease: Lease<T>, response: S::Response) -> P::Held {
+        let policy = &self.shared.policy;
+        let outcome = policy.outcome(Ok(&response));
+        policy.hold(response, End::new(lease, outcome))
+    }
+
+    /// Goes to another backend or leaves the error.
+    #[cold]
+    fn fail(&mut self, lease: Lease<T>, source: BoxError, has_begun: bool) {
+        let (id, backend, now) = (lease.id(), lease.name().to_owned(), now());
+        // Nobody has seen a request for which the service was never ready, and no client can bring that about.
+        let outcome = if has_begun { self.shared.policy.outcome(Err(&*source)) } else { Outcome::ConnectFailed };
+        lease.finish(outcome, now);
+        self.request = None;
+        if !self.goes_on(id, outcome) {
+            self.error = Some(Error::Failed { backend, source });
+        }
+    }
+
+    /// Whether there is another backend for it; then it goes there.
+    fn goes_on(&mut self, id: BackendId, outcome: Outcome) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let Some(spare) = self.spare.take() else { return false };
+        let may = match outcome {
+            Outcome::ConnectFailed => true,
+            Outcome::Broken | Outcome::ServerError if !self.is_repeated && shared.policy.is_repeatable(&spare) => {
+                self.is_repeated = true;
+                shared.may_repeat(now())
+            }
+            _ => false,
+        };
+        if !may {
+            return false;
+        }
+        let tried = self.tried.get_or_insert_default();
+        tried.insert(id);
+        let picked = shared.pick(shared.policy.hints(&spare), Some(tried), now(), &mut shared.rng());
+        let Ok(lease) = picked else { return false };
+        self.spare = shared.policy.copy(&spare);
+        self.go(lease, spare);
+        true
+    }
+}
+
+impl<S: Service<Req>, Req, T, P, A> fmt::Debug for Call<S, Req, T, P, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Attempt { lease, is_repeated, .. } = &self.attempt;
+        f.debug_struct("Call").field("lease", lease).field("is_repeated", is_repeated).finish_non_exhaustive()
+    }
+}
