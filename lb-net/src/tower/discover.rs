@@ -1,7 +1,7 @@
 //! Backends as a `tower::discover::Discover` names them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Display,
     future::poll_fn,
     pin::{Pin, pin},
@@ -10,7 +10,7 @@ use std::{
 };
 
 use ::tower::discover::{Change, Discover};
-use lb_core::{BackendConfig, Balancer, Config, GroupConfig};
+use lb_core::{BackendConfig, Balancer, GroupConfig};
 
 use crate::driver::now;
 
@@ -43,7 +43,7 @@ where
     D: Discover<Key: Display, Service: Clone + Send + Sync>,
 {
     let mut discover = pin!(discover);
-    let mut members = Members { services: BTreeMap::new(), replaced: Vec::new(), last: None };
+    let mut members = Members { services: BTreeMap::new(), replaced: BTreeSet::new(), last: None };
     loop {
         let (changes, end) = poll_fn(|cx| poll_changes(discover.as_mut(), cx)).await;
         changes.into_iter().for_each(|change| members.change(change));
@@ -77,8 +77,8 @@ fn poll_changes<D: Discover>(mut discover: Pin<&mut D>, cx: &mut Context<'_>) ->
 
 struct Members<S> {
     services: BTreeMap<String, S>,
-    /// Names whose service the balancer has to forget.
-    replaced: Vec<String>,
+    /// Names whose service is another than the balancer may know.
+    replaced: BTreeSet<String>,
     /// The service inserted last, if any was.
     last: Option<S>,
 }
@@ -87,42 +87,38 @@ impl<S: Clone + Send + Sync> Members<S> {
     fn change<K: Display>(&mut self, change: Change<K, S>) {
         match change {
             Change::Insert(key, service) => {
-                let name = key.to_string();
                 self.last = Some(service.clone());
+                let name = key.to_string();
                 if self.services.insert(name.clone(), service).is_some() {
-                    self.replaced.push(name);
+                    self.replaced.insert(name);
                 }
             }
             Change::Remove(key) => {
-                let name = key.to_string();
-                if self.services.remove(&name).is_some() {
-                    self.replaced.push(name);
-                }
+                self.replaced.extend(self.services.remove_entry(&key.to_string()).map(|(name, _)| name));
             }
         }
     }
 
     fn tell(&mut self, balancer: &Balancer<S>) {
+        // Before the first there is nothing to say. Later each name that is told has its service.
         let Some(last) = &self.last else { return };
         let make = |backend: &BackendConfig| self.services.get(&backend.name).unwrap_or(last).clone();
+        let replaced = std::mem::take(&mut self.replaced);
         let mut config = balancer.config();
-        retain(&mut config, |name| self.services.contains_key(name) && !self.replaced.iter().any(|gone| gone == name));
-        if !self.replaced.is_empty() {
+        let stays =
+            |backend: &BackendConfig| self.services.contains_key(&backend.name) && !replaced.contains(&backend.name);
+        config.groups.iter_mut().for_each(|group| group.backends.retain(stays));
+        if replaced.iter().any(|name| self.services.contains_key(name)) {
+            // A backend keeps its payload as long as it is configured.
             balancer.update(config.clone(), now(), make);
         }
-        if config.groups.is_empty() {
-            config.groups.push(GroupConfig::default());
-        }
-        let known: Vec<String> = config.backends().map(|(_, _, backend)| backend.name.clone()).collect();
-        let new = self.services.keys().filter(|name| !known.contains(name)).map(BackendConfig::new);
-        if let Some(group) = config.groups.first_mut() {
-            group.backends.extend(new);
+        let known: BTreeSet<&str> = config.backends().map(|(_, _, backend)| backend.name.as_str()).collect();
+        let new = self.services.keys().filter(|name| !known.contains(name.as_str()));
+        let new: Vec<BackendConfig> = new.map(BackendConfig::new).collect();
+        match config.groups.first_mut() {
+            Some(group) => group.backends.extend(new),
+            None => config.groups.push(GroupConfig::new(new)),
         }
         balancer.update(config, now(), make);
-        self.replaced.clear();
     }
-}
-
-fn retain(config: &mut Config, keep: impl Fn(&str) -> bool) {
-    config.groups.iter_mut().for_each(|group| group.backends.retain(|backend| keep(&backend.name)));
 }
