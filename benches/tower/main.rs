@@ -10,11 +10,10 @@ use timing::{CALLERS, Cost, TASK_CALLS};
 const HELP: &str = "\
 usage: cargo run --release -p lb-benches --features tower --bin tower
 
-Prints the nanoseconds and the allocations of one call: `lb_net::tower::Balance` with selectors that are like tower's and
-with round robin, and `tower::balance::p2c::Balance`, by itself and behind the `Buffer` that makes it `Clone`. `own`: one
-caller has the service for itself, on one thread. `clone`: it makes a clone for each call. `tasks`: so many tasks with a
-clone each, on a runtime of two threads, and the time from the first call to the last one. Medians of rounds in which the
-subjects take turns.";
+Prints the nanoseconds of processor time, of all threads, and the allocations of one call: through `lb_net::tower::Balance`
+with selectors like tower's and with round robin, and through `tower::balance::p2c::Balance`, by itself and behind the
+`Buffer` that makes it `Clone`. `own`: one caller has the service for itself. `clone`: it makes a clone for each call.
+`tasks`: so many tasks have a clone each, on two threads. Medians of rounds in which the subjects take turns.";
 
 /// Rounds in which each subject has its turn.
 const ROUNDS: usize = 31;

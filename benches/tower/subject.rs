@@ -1,6 +1,12 @@
 //! The balanced services that take turns.
 
-use std::{convert::Infallible, future::ready, sync::Arc, time::Instant};
+use std::{
+    convert::Infallible,
+    fmt::Debug,
+    future::ready,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use lb_core::{
     BackendConfig, Balancer, Config, GroupConfig, SelectorKind,
@@ -10,10 +16,11 @@ use lb_core::{
 use lb_net::tower::Balance;
 use tokio::runtime::Runtime;
 use tower::{
+    BoxError, Service,
     balance::p2c,
     buffer::Buffer,
     discover::ServiceList,
-    load::{CompleteOnResponse, PendingRequests},
+    load::{CompleteOnResponse, Load, PeakEwma, PendingRequests},
 };
 
 use crate::timing::{Cost, allocations, clones, own, tasks};
@@ -32,9 +39,12 @@ impl Subject {
     pub(crate) fn all(backends: usize) -> Vec<Self> {
         vec![
             ours("lb least-loaded", SelectorKind::LeastLoaded(Metric::InFlight), backends),
+            ours("lb peak-ewma", SelectorKind::LeastLoaded(Metric::PeakEwma), backends),
             ours("lb round-robin", SelectorKind::RoundRobin, backends),
-            p2c_alone(backends),
-            p2c_buffered(backends),
+            p2c_alone("tower p2c", services(backends, pending)),
+            p2c_alone("tower p2c, peak EWMA", services(backends, peak_ewma)),
+            p2c_buffered("tower p2c in a Buffer", services(backends, pending)),
+            p2c_buffered("tower p2c, peak EWMA, in a Buffer", services(backends, peak_ewma)),
         ]
     }
 
@@ -44,9 +54,9 @@ impl Subject {
 }
 
 /// Answers at once.
-type Echo = fn(()) -> std::future::Ready<Result<(), Infallible>>;
+type Echo = tower::util::ServiceFn<fn(()) -> std::future::Ready<Result<(), Infallible>>>;
 
-fn echo() -> tower::util::ServiceFn<Echo> {
+fn echo() -> Echo {
     tower::service_fn(|()| ready(Ok(())))
 }
 
@@ -66,23 +76,37 @@ fn ours(name: &'static str, selector: SelectorKind, backends: usize) -> Subject 
     Subject { name, measure: Box::new(measure) }
 }
 
-fn list(backends: usize) -> ServiceList<Vec<PendingRequests<tower::util::ServiceFn<Echo>>>> {
-    let service = |_| PendingRequests::new(echo(), CompleteOnResponse::default());
-    ServiceList::new((0..backends).map(service).collect())
+fn pending() -> PendingRequests<Echo> {
+    PendingRequests::new(echo(), CompleteOnResponse::default())
+}
+
+/// With the times that its documentation has.
+fn peak_ewma() -> PeakEwma<Echo> {
+    PeakEwma::new(echo(), Duration::from_millis(1), 10e9, CompleteOnResponse::default())
+}
+
+fn services<S: Service<()>>(backends: usize, service: fn() -> S) -> ServiceList<Vec<S>> {
+    ServiceList::new::<()>((0..backends).map(|_| service()).collect())
 }
 
 /// It cannot be cloned.
-fn p2c_alone(backends: usize) -> Subject {
-    let mut balance = p2c::Balance::new(list(backends));
+fn p2c_alone<S>(name: &'static str, services: ServiceList<Vec<S>>) -> Subject
+where
+    S: Service<(), Error: Into<BoxError>> + Load<Metric: Debug> + 'static,
+{
+    let mut balance = p2c::Balance::new(services);
     let measure = move |one: &Runtime, _: &Runtime, cost: &mut Cost| {
         cost.own.push(own(one, &mut balance));
         cost.allocations = allocations(one, &mut balance);
     };
-    Subject { name: "tower p2c", measure: Box::new(measure) }
+    Subject { name, measure: Box::new(measure) }
 }
 
-fn p2c_buffered(backends: usize) -> Subject {
-    let mut balance = Buffer::new(p2c::Balance::new(list(backends)), BUFFERED);
+fn p2c_buffered<S>(name: &'static str, services: ServiceList<Vec<S>>) -> Subject
+where
+    S: Service<(), Response: Send, Error: Into<BoxError> + Send, Future: Send> + Load<Metric: Debug> + Send + 'static,
+{
+    let mut balance = Buffer::new(p2c::Balance::new(services), BUFFERED);
     let measure = move |_: &Runtime, two: &Runtime, cost: &mut Cost| {
         // Its worker has a thread of its own here: with the caller's it would take longer.
         cost.own.push(own(two, &mut balance));
@@ -90,5 +114,5 @@ fn p2c_buffered(backends: usize) -> Subject {
         cost.tasks.push(tasks(two, &balance));
         cost.allocations = allocations(two, &mut balance);
     };
-    Subject { name: "tower p2c in a Buffer", measure: Box::new(measure) }
+    Subject { name, measure: Box::new(measure) }
 }
