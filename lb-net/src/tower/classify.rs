@@ -5,6 +5,11 @@ use std::{error::Error, io};
 use lb_core::Outcome;
 
 /// What a service says that has failed, as far as anybody can look into it.
+/// ```
+/// use lb_net::tower::Failure;
+/// let is_io = |error: Failure<'_>| error.is::<std::io::Error>();
+/// assert!(!is_io(&std::fmt::Error));
+/// ```
 pub type Failure<'a> = &'a (dyn Error + 'static);
 
 /// Judges a result. A closure will do, if it names its argument's type.

@@ -5,6 +5,10 @@ use std::error::Error as StdError;
 use lb_core::NoPick;
 
 /// Any error of a service, as tower's own middleware takes and gives it.
+/// ```
+/// let error: lb_net::tower::BoxError = "no room".into();
+/// assert_eq!(error.to_string(), "no room");
+/// ```
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Why a call has no response. What the service itself said is the source.

@@ -75,6 +75,14 @@ impl<T> fmt::Debug for End<T> {
 }
 
 /// Says when a response is over; `T` is the balancer's payload. A rule of your own keeps the [`End`] where it likes.
+/// ```
+/// use lb_net::tower::{End, Hold};
+/// struct WithEnd;
+/// impl<Res, T> Hold<Res, T> for WithEnd {
+///     type Held = (Res, End<T>);
+///     fn hold(&self, response: Res, end: End<T>) -> (Res, End<T>) { (response, end) }
+/// }
+/// ```
 pub trait Hold<Res, T> {
     /// What the caller gets.
     type Held;

@@ -60,9 +60,20 @@ pub struct Rules<H, C, R, E> {
 }
 
 /// What [`Rules::plain`] gives.
+/// ```
+/// use lb_net::tower::{PlainRules, Policy};
+/// assert_eq!(Policy::<u32, (), ()>::copy(&PlainRules::plain(), &5), Some(5));
+/// ```
 pub type PlainRules = Rules<NoHints, ErrorChain, Cloned, AtOnce>;
 
 /// What [`Rules::http`] gives.
+/// ```
+/// use lb_core::Outcome;
+/// use lb_net::tower::{Classify as _, HttpRules, HttpStatus};
+/// let rules: HttpRules = HttpRules::http().with_classifier(HttpStatus::default());
+/// # drop(rules);
+/// assert_eq!(HttpStatus::default().outcome(Ok(&http::Response::new(()))), Outcome::Success);
+/// ```
 pub type HttpRules = Rules<NoHints, HttpStatus, EmptyBodies, BodyEnd>;
 
 impl PlainRules {
