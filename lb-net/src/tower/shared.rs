@@ -161,6 +161,8 @@ mod tests {
     fn nothing_is_repeated_beyond_the_budget() {
         let shared = shared(Settings { percent: 50, per_second: 0, seed: None });
         (0..10).for_each(|_| shared.begin());
-        assert_eq!((0..10).filter(|_| shared.may_repeat(now())).count(), 5);
+        // Credit fades, if only a little in a moment.
+        let now = now();
+        assert_eq!((0..10).filter(|_| shared.may_repeat(now)).count(), 5);
     }
 }
