@@ -51,6 +51,32 @@ async fn hooks(
     Ok(())
 }
 
+#[rustfmt::skip]
+async fn client() -> Result<(), Box<dyn Error>> {
+    use axum::body::Body;
+    use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    use lb_net::tower::{BalanceLayer, Origin};
+    use tower::Layer as _;
+
+    let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
+    let balancer = Origin::balancer("127.0.0.1:8001 127.0.0.1:8002".parse()?)?;
+    tokio::spawn(lb_net::drive(balancer.clone()));
+    let client = BalanceLayer::new(balancer).layer(client);
+    drop(client);
+    Ok(())
+}
+
+#[rustfmt::skip]
+fn endpoint(app: axum::Router, queue: &lb_net::health_endpoint::Gauge) {
+    use lb_net::health_endpoint::{Endpoint, Health};
+
+    let health = Health::new().with("queue", queue.clone());               // a gauge: DOWN while it is RED
+    let caches = health.warm_up("caches");                                 // DOWN until it is done
+    let app = app.route_service("/health", Endpoint::new(&health));        // axum, or any tower service
+    caches.done();
+    drop(app);
+}
+
 /// The blocks of the README that are marked as Rust.
 fn blocks() -> Vec<String> {
     let readme = include_str!("../../README.md");
