@@ -111,7 +111,7 @@ impl fmt::Display for Explanation {
 
 impl Explanation {
     pub(crate) fn of<T: Send + Sync>(snapshot: &Snapshot<T>, groups: &[usize], request: &Request<'_>) -> Self {
-        let last_resort = snapshot.is_nobody_up();
+        let last_resort = snapshot.is_nobody_up() && snapshot.has_last_resort();
         let request = if last_resort { request.at_last_resort() } else { *request };
         let chosen = choose(snapshot, &request);
         let considered = |(at, slot): (usize, &Slot<T>)| Considered {

@@ -198,8 +198,12 @@ impl<T: Send + Sync> Snapshot<T> {
 
     /// Whether nobody was up when it was made, and some may be tried anyway: those that are only silent or ejected.
     pub(crate) fn is_last_resort(&self) -> bool {
+        self.nobody_up && self.has_last_resort()
+    }
+
+    pub(crate) fn has_last_resort(&self) -> bool {
         let mut readings = self.roster.slots.iter().map(|slot| slot.member.door.read());
-        self.nobody_up && readings.any(|reading| reading.is_let_in() && reading.is_up(true))
+        readings.any(|reading| reading.is_let_in() && reading.is_up(true))
     }
 
     /// Why there was no pick, from what the doors say now.

@@ -63,6 +63,7 @@ fn who_is_tried_when_nobody_is_up() {
 fn the_unknown_are_never_the_last_resort() {
     let mut scene = Scene::new(config("a b").with_probes(RiseFall::default()));
     assert_eq!(scene.order(1), "all backends are down or disabled");
+    assert!(!scene.balancer.explain(&Request::new(scene.now())).last_resort, "nobody is tried");
     scene.probe("a", Probe::Passed);
     (0..3).for_each(|_| scene.probe("a", Probe::Failed));
     assert_eq!(scene.order(2), "a a", "a is silent, b unknown");
