@@ -1,14 +1,24 @@
 //! How many requests are let in while backends come back that had all said that they are down.
 //!
 //! The first one that says UP again would get what was too much for all of them, and say DOWN once more. So with a slow
-//! start only a share of the requests is let in from then on: half at first, growing as a slow start does, and half as much
-//! again for each backend that says DOWN meanwhile (additive increase, multiplicative decrease: Chiu and Jain, 1989). A
-//! backend that is down takes its part of the share with it: the others get no more than before.
+//! start only a share of the requests is let in from then on: half at first, and half as much again for each backend that
+//! says DOWN meanwhile. It grows as TCP's window does with CUBIC (RFC 9438): fast to where it was too much, slowly around
+//! there, and faster again when that is behind it, so that too much without end is tried rarely, and its end is noticed.
+//! A backend that is down takes its part of the share with it: the others get no more than before.
 
 use std::time::{Duration, Instant};
 
 /// What is left where it was too much: half.
 const DECREASE: f64 = 0.5;
+
+/// Who says DOWN so soon after another, in parts of a slow start, does so for the same reason.
+const BURST: f64 = 0.0625;
+
+/// What is left is never taken for all that can be borne: at least so much more is, as a part of it.
+const ROOM: f64 = 0.05;
+
+/// One of ten thousand that is up is let have everything one day; more is never needed.
+const MOST: f64 = 1e6;
 
 /// Parts of a slow start after which the share is published anew.
 const STEPS: u32 = 20;
@@ -30,12 +40,16 @@ pub(crate) struct Tally {
     pub(crate) silent: u64,
 }
 
-/// While not all requests are let in.
+/// While not all requests are let in. Its levels are the share that all backends together would get; they may exceed 1 where
+/// many of them stay down: one day the others have everything.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recovery {
-    /// The share that all backends together would get. It may exceed 1 where many of them stay down: one day the others
-    /// have everything.
     level: f64,
+    /// The level after the last DOWN, and the one that was too much.
+    floor: f64,
+    ceiling: f64,
+    /// Slow starts that it has grown for since.
+    grown: f64,
     since: Instant,
     grows: bool,
 }
@@ -48,27 +62,44 @@ impl Tally {
 }
 
 impl Recovery {
-    /// What follows from how they are now; `slow_start` is how long the share takes to grow from nothing to all.
+    /// What follows from how they are now; `slow_start` is how long the share takes to grow to what was too much.
     pub(crate) fn follow(now: Option<Self>, tally: Tally, at: Instant, slow_start: Option<Duration>) -> Option<Self> {
         let slow_start = slow_start?;
         let next = match now {
-            Some(recovery) => recovery.grown(at, slow_start).without(tally),
+            Some(recovery) => recovery.after(at, slow_start).without(tally),
             // Who has never been up has not been asked for too much.
-            None if tally.is_declined() && tally.lost > 0 => Self { level: DECREASE, since: at, grows: false },
+            None if tally.is_declined() && tally.lost > 0 => Self::begun(at),
             None => return None,
         };
         let next = Self { grows: tally.up > 0, ..next };
         (next.share(tally) < 1.0).then_some(next)
     }
 
-    fn grown(self, at: Instant, slow_start: Duration) -> Self {
+    fn begun(since: Instant) -> Self {
+        Self { level: DECREASE, floor: DECREASE, ceiling: 1.0, grown: 0.0, since, grows: false }
+    }
+
+    fn after(self, at: Instant, slow_start: Duration) -> Self {
         let passed = at.saturating_duration_since(self.since).as_secs_f64() / slow_start.as_secs_f64();
-        Self { level: self.level + if self.grows { passed } else { 0.0 }, since: at, ..self }
+        let grown = self.grown + if self.grows { passed } else { 0.0 };
+        let drop = (self.ceiling - self.floor).max(self.floor * ROOM);
+        let level = (self.floor + drop * (1.0 + (grown - 1.0).powi(3))).min(MOST);
+        Self { level, grown, since: at, ..self }
     }
 
     fn without(self, tally: Tally) -> Self {
-        let lost = part(tally.lost, tally.up + tally.declined);
-        Self { level: (self.level * (1.0 - lost * (1.0 - DECREASE))).max(LEAST), ..self }
+        if tally.lost == 0 {
+            return self;
+        }
+        let left = 1.0 - part(tally.lost, tally.up + tally.declined) * (1.0 - DECREASE);
+        let ceiling = match () {
+            () if self.grown < BURST => self.ceiling,
+            // It was too much before it was as much as last time: next time less is tried.
+            () if self.level < self.ceiling => self.level * f64::midpoint(1.0, left),
+            () => self.level,
+        };
+        let floor = (self.level * left).max(LEAST);
+        Self { level: floor, floor, ceiling, grown: 0.0, ..self }
     }
 
     /// Of all requests, from 0 on.

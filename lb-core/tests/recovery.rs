@@ -65,13 +65,15 @@ fn requests_are_let_in_by_degrees_and_backends_that_are_down_leave_their_part_ou
     about(let_in(&mut scene), 500);
     assert!((50..=51).contains(&scene.balancer.stats().admitted_percent));
     scene.pass(SLOW_START / 4);
-    about(let_in(&mut scene), 750);
+    about(let_in(&mut scene), 790);
     scene.probe("b", DOWN);
     scene.settle();
-    about(let_in(&mut scene), 281);
+    about(let_in(&mut scene), 296);
     scene.probe("b", Probe::Passed);
     scene.settle();
     scene.pass(SLOW_START);
+    about(let_in(&mut scene), 690);
+    scene.pass(SLOW_START * 2);
     assert_eq!(let_in(&mut scene), 1000);
     assert_eq!(scene.balancer.stats().admitted_percent, 100);
 }
@@ -83,7 +85,7 @@ fn one_that_stays_down_is_not_waited_for_for_ever() {
     scene.settle();
     let next = scene.pass(Duration::ZERO).expect("the share grows");
     assert!(next <= scene.now() + SLOW_START / 20, "{:?}", next - scene.now());
-    scene.pass(SLOW_START * 2);
+    scene.pass(SLOW_START * 5 / 2);
     assert_eq!(let_in(&mut scene), 1000);
     assert_eq!(scene.pass(Duration::ZERO), None, "nothing is due any more");
 }
@@ -228,7 +230,10 @@ fn under_too_much_for_a_minute_backends_do_nearly_what_they_can_instead_of_falli
         let could = f64::from(held_back.requests) / factor;
         let [before, after] = [&flooded, &held_back].map(|story| f64::from(story.served) / could);
         assert!(after > 0.9 && after > before + 0.2, "{before} {after}");
-        assert!(held_back.dark * 2 < flooded.dark, "{flooded:?} {held_back:?}");
+        assert!(
+            held_back.dark * 5 < flooded.dark && held_back.changes * 2 < flooded.changes,
+            "{flooded:?} {held_back:?}"
+        );
     }
 }
 
