@@ -147,7 +147,7 @@ fn with_a_slow_start_backends_that_come_back_are_not_flooded() {
         println!("{requests} requests, {served} served in a second, refused {refused:?}, {changes} changes");
         assert!(*served > 0 && refused.contains_key("backends-decline"), "{story:?}");
         let says = |text: &str| lines.iter().any(|line| line.contains(text));
-        assert!(says("all backends say that they are down: requests are refused until one says UP"), "{lines:?}");
+        assert!(says("all backends say that they take no work: requests are refused until one says UP"), "{lines:?}");
     }
     assert!(!flooded.refused.contains_key("recovering") && held_back.refused.contains_key("recovering"));
     let begun = |story: &Story| story.lines.iter().filter(|line| line.contains("all backends say")).count();

@@ -49,7 +49,7 @@ pub enum NoPick {
     #[error("all backends are down or disabled")]
     AllDown,
     /// Those that would be picked say of themselves that they are down, or drain.
-    #[error("all backends say that they are down")]
+    #[error("all backends say that they take no work")]
     Declined,
     /// They all say that they are in maintenance.
     #[error("all backends are in maintenance")]

@@ -188,7 +188,7 @@ pub(crate) struct Control<T> {
     last_resort: bool,
     /// While not all requests are let in.
     recovery: Option<Recovery>,
-    /// Whether it was told that all backends say that they are down, and not yet that this is over.
+    /// Whether it was told that all backends say that they take no work, and not yet that this is over.
     declined: bool,
 }
 
@@ -294,9 +294,14 @@ impl<T: Send + Sync> Control<T> {
     /// Begins and continues slow starts, and tells policies of backends that came back.
     pub(crate) fn follow_health(&mut self, now: Instant) {
         let ramp = self.ramp();
-        self.recovery = Recovery::follow(self.recovery, self.tally(), now, ramp);
-        let recovers = self.recovery.is_some();
-        self.entries.iter_mut().for_each(|entry| entry.follow_health(now, ramp, recovers));
+        // Where nobody is asked any more, nobody says that it is enough.
+        let asks = self.config.probes.is_some() || self.policy.is_some();
+        self.recovery = Recovery::follow(self.recovery, self.tally(), now, ramp.filter(|_| asks));
+        let (recovers, patience) = (self.recovery.is_some(), self.trial_patience());
+        for entry in &mut self.entries {
+            entry.follow_health(now, ramp, recovers);
+            entry.follow_trial(now, patience);
+        }
     }
 
     /// Those that may take work, by what they say.
@@ -306,7 +311,7 @@ impl<T: Send + Sync> Control<T> {
         tally
     }
 
-    /// Whether requests are refused because backends say that they are down, or have just said so.
+    /// Whether requests are refused because backends say that they take no work, or have just said so.
     fn is_refusing(&self) -> bool {
         self.recovery.is_some() || self.tally().is_declined()
     }

@@ -252,6 +252,11 @@ impl Reading {
         self.0 & (DISABLED | REMOVED | DRAINING | WEIGHTLESS) == 0
     }
 
+    /// Whether probes or connects to it fail, ejected or not.
+    pub(crate) fn is_silent(self) -> bool {
+        self.health_code() == 2
+    }
+
     /// Whether the application says that it is down, perhaps for too much work.
     pub(crate) fn is_declining(self) -> bool {
         self.health() == Health::Down(Cause::Said)

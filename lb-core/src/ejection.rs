@@ -68,7 +68,7 @@ impl<T> Control<T> {
                 return true;
             }
             Some(wish) if trial || granted(&wish) => wish.period,
-            None if trial => self.config.ejection.as_ref().map_or(USUAL_PERIOD, |eject| eject.period),
+            None if trial => self.trial_patience(),
             _ => return false,
         };
         let (entry, until) = (&mut self.entries[at], now.checked_add(period));
@@ -76,6 +76,11 @@ impl<T> Control<T> {
         entry.tell_ejection(reason, until.map(|_| period), trial, now);
         entry.member.observe(&Evidence::Ejected, reason, now);
         true
+    }
+
+    /// For how long one request alone may try a backend that was ejected.
+    pub(crate) fn trial_patience(&self) -> Duration {
+        self.config.ejection.as_ref().map_or(USUAL_PERIOD, |eject| eject.period)
     }
 
     /// Whether another backend of the group is up, and the cap holds once this one is gone.

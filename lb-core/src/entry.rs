@@ -29,6 +29,8 @@ pub(crate) struct Entry<T> {
     pub(crate) limit: Option<u32>,
     ramp: Option<Ramp>,
     ejected_until: Option<Instant>,
+    /// When another request may try it, if the one that does has come to no end by then.
+    trial_until: Option<Instant>,
     /// Whether the policy believes it ejected: until a trial went well.
     ejected: bool,
     was_up: bool,
@@ -58,9 +60,23 @@ impl<T> Entry<T> {
         let was_up = first && member.door.read().is_up(false);
         let (weight, limit, member) = (backend.weight, backend.limit, Arc::new(member));
         let (handles, windows) = (Handles::new(&member), [Rate::default(); 2]);
-        let (ramp, ejected_until, ejected, before_reset) = (None, None, false, Counts::default());
+        let (ramp, ejected, before_reset) = (None, false, Counts::default());
+        let (ejected_until, trial_until) = (None, None);
         let declined = false;
-        Self { member, handles, weight, limit, ramp, ejected_until, ejected, was_up, declined, windows, before_reset }
+        Self {
+            member,
+            handles,
+            weight,
+            limit,
+            ramp,
+            ejected_until,
+            trial_until,
+            ejected,
+            was_up,
+            declined,
+            windows,
+            before_reset,
+        }
     }
 
     pub(crate) fn group(&self) -> usize {
@@ -175,7 +191,25 @@ impl<T> Entry<T> {
             self.member.door.set_ejection(Some(Ejection::Out), Ejection::HalfOpen);
             self.member.refresh_opening();
         }
+        over | self.end_trial(now)
+    }
+
+    /// A trial is no place to stay in: whoever takes long, or is made to, keeps nobody else out.
+    fn end_trial(&mut self, now: Instant) -> bool {
+        let over = self.trial_until.is_some_and(|until| until <= now);
+        if over {
+            self.trial_until = None;
+            self.member.door.set_ejection(Some(Ejection::Trial), Ejection::HalfOpen);
+            self.member.refresh_opening();
+        }
         over
+    }
+
+    /// Notes until when the trial that is under way, if one is, keeps others out.
+    pub(crate) fn follow_trial(&mut self, now: Instant, patience: Duration) {
+        let on_trial = self.member.door.read().ejection() == Ejection::Trial;
+        self.trial_until =
+            self.trial_until.filter(|_| on_trial).or_else(|| now.checked_add(patience).filter(|_| on_trial));
     }
 
     /// Lets it in again at once, whatever it was ejected for.
@@ -251,7 +285,7 @@ impl<T> Entry<T> {
             ramp.since.checked_add(Duration::from_nanos(u64::try_from(nanos).ok()?))
         };
         let step = ramp.and_then(|(ramp, whole)| after(ramp, whole));
-        [step, self.ejected_until].into_iter().flatten().min()
+        [step, self.ejected_until, self.trial_until].into_iter().flatten().min()
     }
 
     /// How requests have ended of late, but for the failures of the so many clients who have the most of them.

@@ -154,7 +154,7 @@ impl fmt::Display for EventKind {
             }
             Self::LastResort { begun: false } => f.write_str("the last resort is over"),
             Self::Declined { begun: true } => {
-                f.write_str("all backends say that they are down: requests are refused until one says UP")
+                f.write_str("all backends say that they take no work: requests are refused until one says UP")
             }
             Self::Declined { begun: false } => f.write_str("all requests are let in again"),
             Self::Changed { added, removed, changed } => {
@@ -204,7 +204,7 @@ mod tests {
             ),
             (
                 EventKind::Declined { begun: true },
-                "all backends say that they are down: requests are refused until one says UP",
+                "all backends say that they take no work: requests are refused until one says UP",
             ),
             (EventKind::Declined { begun: false }, "all requests are let in again"),
             (EventKind::Missed { events: 3 }, "3 events were not kept"),

@@ -75,6 +75,21 @@ impl<T> Lease<T> {
     /// ```
     pub fn connected(&mut self) {
         self.member.ended.connected.fetch_add(1, Relaxed);
+        self.went_well();
+    }
+
+    /// The answer has begun, and is a good one: a trial after an ejection has gone well, however long the rest takes. If
+    /// this is no trial, it changes nothing.
+    /// ```
+    /// use lb_core::{Request, sim};
+    /// let mut world = sim::World::new(1);
+    /// let balancer = world.balancer("alpha".parse()?);
+    /// let mut lease = balancer.pick(&Request::new(world.now()), world.rng())?;
+    /// lease.went_well();
+    /// assert_eq!(balancer.stats().backends[0].in_flight, 1, "it goes on");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn went_well(&mut self) {
         if self.place == Place::Trial {
             self.place = Place::Plain;
             self.member.end_trial(true);

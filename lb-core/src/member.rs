@@ -144,8 +144,11 @@ impl<T> Member<T> {
     /// Takes a place. When it was the last one, the bitmap learns it.
     pub(crate) fn enter(&self, last_resort: bool, pinned: bool) -> Result<Place, Fit> {
         let place = self.door.enter(last_resort, pinned)?;
-        if place != Place::Plain {
-            self.refresh_opening();
+        match place {
+            Place::Plain => {}
+            // How long it may take is for the driver to see.
+            Place::Trial => self.changed(),
+            Place::Last => self.refresh_opening(),
         }
         Ok(place)
     }

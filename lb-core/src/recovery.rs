@@ -30,7 +30,7 @@ const LEAST: f64 = 0.001;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) up: u64,
-    /// They say that they are down.
+    /// They say that they take no work.
     pub(crate) declined: u64,
     /// They say that they are in maintenance, or drain: whatever the load is.
     pub(crate) aside: u64,

@@ -103,8 +103,13 @@ impl<T: Send + Sync> Snapshot<T> {
         {
             return Ok(lease);
         }
-        let lease = if self.is_nobody_up() { self.choose_at_last_resort(request, rng) } else { None };
-        lease.ok_or_else(|| self.why_not(request))
+        if self.is_nobody_up() {
+            return self.choose_at_last_resort(request, rng).ok_or_else(|| self.why_not(request));
+        }
+        match self.why_not(request) {
+            NoPick::AllTried => self.choose_set_aside(request, rng).ok_or(NoPick::AllTried),
+            no_pick => Err(no_pick),
+        }
     }
 
     /// Whether this request is one of those that are let in. Where nobody is up there is a better reason to refuse it.
@@ -150,6 +155,15 @@ impl<T: Send + Sync> Snapshot<T> {
         let lease = self.choose(&request.at_last_resort(), rng)?;
         lease.count_last_resort();
         Some(lease)
+    }
+
+    /// Whoever is up has failed this request: one that is only set aside may be better than none.
+    #[cold]
+    fn choose_set_aside(&self, request: &Request<'_>, rng: &mut dyn Rng) -> Option<Lease<T>> {
+        let mut tried = request.tried.clone();
+        let silent = self.roster.slots.iter().filter(|slot| slot.member.door.read().is_silent());
+        silent.for_each(|slot| tried.insert(slot.member.id));
+        self.choose_at_last_resort(&Request { tried: &tried, ..*request }, rng)
     }
 
     fn pick_pinned(&self, pin: BackendId, request: &Request<'_>) -> Result<Lease<T>, NoPick> {

@@ -153,7 +153,7 @@ fn is_port(word: &str) -> bool {
     }
     word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+*/".contains(&byte))
         && word.bytes().any(|byte| byte.is_ascii_alphabetic())
-        && !word.starts_with(['-', '+'])
+        && !word.starts_with(['-', '+', '/'])
 }
 
 #[cfg(test)]

@@ -226,7 +226,7 @@ fn nobody_to_be_tried_is_no_last_resort() {
     scene.order_status("a", Status::Disabled);
     scene.probe("b", Probe::Said(Said::Down));
     scene.settle();
-    let refused = "all backends say that they are down: requests are refused until one says UP";
+    let refused = "all backends say that they take no work: requests are refused until one says UP";
     let down = "b is down: said so (it says DOWN)";
     assert_eq!(told(&scene), ["a is disabled", "a is drained", down, refused]);
     let mut unknown = recorded(config("a").with_probes(RiseFall::default()));

@@ -171,6 +171,53 @@ fn half_open_admits_exactly_one() {
 }
 
 #[test]
+fn a_trial_that_takes_long_keeps_nobody_else_out() {
+    let mut scene = ejecting("a b");
+    scene.refuse("a", 3);
+    scene.pass(10 * SECOND);
+    let pinned = |scene: &mut Scene| scene.pick(&Request::new(scene.now()).with_pin(id("a")));
+    let held = pinned(&mut scene).unwrap();
+    scene.settle();
+    scene.pass(9 * SECOND);
+    assert!(pinned(&mut scene).is_err(), "one at a time");
+    scene.pass(SECOND);
+    pinned(&mut scene).unwrap().finish(Outcome::Success, scene.now());
+    assert_eq!(scene.health("a"), Health::Up, "the second trial went well");
+    held.finish(Outcome::Success, scene.now());
+    assert_eq!((scene.health("a"), scene.balancer.stats().backends[0].in_flight), (Health::Up, 0));
+}
+
+#[test]
+fn a_good_answer_ends_a_trial_however_long_the_rest_of_it_takes() {
+    let mut scene = ejecting("a b");
+    scene.refuse("a", 3);
+    scene.pass(10 * SECOND);
+    let mut held = scene.pick(&Request::new(scene.now()).with_pin(id("a"))).unwrap();
+    held.went_well();
+    assert_eq!(scene.health("a"), Health::Up);
+    held.finish(Outcome::Broken, scene.now());
+    assert_eq!(scene.health("a"), Health::Up, "a failure like any other");
+}
+
+#[test]
+fn who_is_set_aside_is_tried_when_whoever_is_up_has_failed_the_request() {
+    let probes = RiseFall::default().assuming_up();
+    let mut scene = Scene::new(config("a b c").with_ejection(Eject::default()).with_probes(probes));
+    scene.refuse("a", 3);
+    (0..3).for_each(|_| scene.probe("c", Probe::Failed));
+    scene.settle();
+    assert_eq!((scene.health("a"), scene.health("b")), (Health::Ejected, Health::Up));
+    let tried = support::tried(&["b"]);
+    let again = Request::new(scene.now()).with_tried(&tried);
+    let lease = scene.pick(&again).unwrap();
+    assert_eq!(lease.name(), "a");
+    lease.finish(Outcome::Success, scene.now());
+    assert_eq!(scene.health("a"), Health::Ejected, "its period goes on");
+    let both = support::tried(&["a", "b"]);
+    assert_eq!(scene.pick(&again.with_tried(&both)).unwrap_err(), lb_core::NoPick::AllTried, "not who is silent");
+}
+
+#[test]
 fn a_trial_that_fails_after_people_have_enabled_its_backend_is_a_failure_like_any_other() {
     let mut scene = ejecting("a b");
     scene.refuse("a", 3);

@@ -37,7 +37,7 @@ fn became(text: &str, settled: bool) -> Scene {
 
 #[test]
 fn who_is_tried_when_nobody_is_up() {
-    const NOBODY: &str = "all backends say that they are down";
+    const NOBODY: &str = "all backends say that they take no work";
     let rows = [
         ("silent1 silent2 silent3", "silent1 silent2 silent3"),
         ("silent1 ! silent2", "silent1 silent1 silent1"),

@@ -92,8 +92,8 @@ fn each_word_counts_at_once_for_new_and_pinned_requests_and_kept_connections() {
 }
 
 #[test]
-fn silence_must_fall_and_rise_whatever_was_said_before() {
-    for word in [up(100), Said::Drain, Said::Down, Said::Maintenance] {
+fn silence_must_fall_and_rise_unless_it_was_announced() {
+    for word in [up(100), Said::Drain] {
         let mut scene = probed(config("a b"));
         scene.says("a", word);
         let said = scene.health("a");
@@ -106,6 +106,17 @@ fn silence_must_fall_and_rise_whatever_was_said_before() {
         assert_eq!(scene.health("a"), SILENT, "two to rise");
         scene.says("a", up(100));
         assert_eq!(scene.health("a"), Health::Up);
+    }
+    for word in [Said::Down, Said::Maintenance] {
+        let mut scene = probed(config("a"));
+        scene.says("a", word);
+        let said = scene.health("a");
+        (0..9).for_each(|_| scene.probe("a", Probe::Failed));
+        scene.settle();
+        assert_eq!(scene.health("a"), said, "who said that it goes is gone");
+        assert!(scene.pick(&Request::new(scene.now())).is_err(), "and no last resort");
+        scene.says("a", up(100));
+        assert_eq!(scene.health("a"), Health::Up, "back with one word");
     }
 }
 
@@ -135,7 +146,8 @@ fn the_last_resort_leaves_alone_what_was_said() {
         scene.says("b", word);
         scene.settle();
         let maintained = word == Said::Maintenance;
-        let why = if maintained { "all backends are in maintenance" } else { "all backends say that they are down" };
+        let why =
+            if maintained { "all backends are in maintenance" } else { "all backends say that they take no work" };
         assert_eq!(scene.order(1), why, "{word}");
     }
 }

@@ -90,7 +90,11 @@ impl RiseFall {
 
     fn judge(&mut self, probe: Probe) -> Option<Health> {
         let health = self.state.health;
-        let to = probe.health();
+        let to = match (probe.health(), health) {
+            // Who has said that it goes may go: that is no news, and no reason to try it as a last resort.
+            (Health::Down(Cause::Silent), Health::Down(Cause::Said | Cause::Maintenance)) => health,
+            (to, _) => to,
+        };
         let enough = match (to, health) {
             (Health::Up, Health::Down(Cause::Silent)) => self.rise.get(),
             (Health::Down(Cause::Silent), _) => self.fall.get(),

@@ -68,18 +68,31 @@ impl Share {
 pub struct NotSaid;
 
 impl Said {
-    /// What the body of an answer says, if it is one of the words; white space around it is none of it.
+    /// What the body of an answer says, if it begins with one of the words, and that is all or a colon follows; white space
+    /// around it is none of it, and behind the colon there may be anything.
     #[must_use]
     pub fn of_body(body: &[u8]) -> Option<Self> {
-        std::str::from_utf8(body.trim_ascii()).ok()?.parse().ok()
+        std::str::from_utf8(parts(body).0).ok()?.parse().ok()
     }
 
     /// The reason that the body gives behind the word: one line, none where there is none.
     #[must_use]
     pub fn reason_of(body: &[u8]) -> Option<&str> {
-        let (_, reason) = std::str::from_utf8(body.trim_ascii()).ok()?.split_once(':')?;
-        reason.lines().next().map(str::trim).filter(|reason| !reason.is_empty())
+        let line = parts(body).1.split(|byte| matches!(byte, b'\r' | b'\n')).next()?.trim_ascii();
+        // As far as it can be read.
+        let reason = std::str::from_utf8(line)
+            .or_else(|error| std::str::from_utf8(line.get(..error.valid_up_to()).unwrap_or_default()));
+        reason.ok().filter(|reason| !reason.is_empty())
     }
+}
+
+/// What is before the first colon and behind it, without a byte order mark and what else is no text at either end.
+fn parts(body: &[u8]) -> (&[u8], &[u8]) {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let end = body.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let body = body[..end].trim_ascii();
+    let colon = body.iter().position(|byte| *byte == b':').unwrap_or(body.len());
+    (&body[..colon], body.get(colon + 1..).unwrap_or_default())
 }
 
 impl Said {
@@ -160,6 +173,10 @@ mod tests {
             assert_eq!(Said::of_body(body.as_bytes()), said, "{body:?}");
         }
         assert_eq!(Said::reason_of(b"DOWN: no database \nmore\n"), Some("no database"));
+        for body in [&b"DOWN: kein Platz f\xfcr Daten"[..], b"\xef\xbb\xbfDOWN", b"DOWN\n\0\0", b"DOWN:\0\xff"] {
+            assert_eq!(Said::of_body(body), Some(Said::Down), "{body:?}");
+        }
+        assert_eq!(Said::reason_of(b"DOWN: kein Platz f\xfcr Daten"), Some("kein Platz f"));
         assert_eq!((Said::reason_of(b"DOWN:"), Said::reason_of(b"DOWN")), (None, None));
     }
 

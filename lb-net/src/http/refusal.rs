@@ -148,7 +148,7 @@ impl Reason {
             Self::LoopDetected => (508, "loop-detected", "The request has come by here too often."),
             Self::UpgradeNotAllowed => (403, "upgrade-not-allowed", "A change of protocol is not allowed here."),
             Self::NoBackend => (503, "no-backend", "No server is available."),
-            Self::BackendsDecline => (503, "backends-decline", "All servers say that they are down."),
+            Self::BackendsDecline => (503, "backends-decline", "All servers say that they take no work."),
             Self::Maintenance => (503, "maintenance", "The servers are in maintenance."),
             Self::Recovering => (503, "recovering", "The servers are about to recover."),
             Self::AllFull => (503, "all-full", "All servers are busy."),

@@ -86,6 +86,8 @@ impl Heard<'_> {
     pub(super) fn judge(self, expect: Option<&Expect>, unfit: Option<String>) -> Answer {
         let word = match self {
             Self::Whole(text) => Said::of_body(text).map(|word| (word, reason(text))),
+            // What is behind the colon may be long.
+            Self::Part(text, _) if text.contains(&b':') => Said::of_body(text).map(|word| (word, reason(text))),
             Self::Part(..) => None,
         };
         match (word, unfit) {
