@@ -17,7 +17,7 @@ use std::{
 use checks::*;
 use lb_core::{
     BackendConfig, Balancer, Cause, Config, EventKind, GroupConfig, Health, Outcome, Request, Status,
-    health::{Said, Share},
+    health::{RiseFall, Said, Share},
     rand::{SeedableRng, rngs::SmallRng},
 };
 use lb_net::{
@@ -280,6 +280,58 @@ async fn noenable_looks_after_no_backend_that_is_down() {
     running.stop().await;
     let running = Running::new("connect:interval=60", &balancer);
     eventually(|| health(&balancer, 0) == Health::Up).await;
+    running.stop().await;
+}
+
+/// A backend that says this to whoever connects.
+fn saying_over_tcp(text: &'static str) -> (SocketAddr, Arc<Mutex<&'static str>>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, says) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(text)));
+    let said = Arc::clone(&says);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // Who has gone needs to hear nothing.
+            let _ = std::io::Write::write_all(&mut stream, said.lock().unwrap().as_bytes());
+        }
+    });
+    (address, says)
+}
+
+#[tokio::test]
+async fn what_an_application_said_it_may_take_back_whatever_the_monitor_may_do() {
+    let text = "connect:expect=UP:noenable:interval=0.05";
+    for word in ["DOWN", "DRAIN", "MAINT"] {
+        let (address, says) = saying_over_tcp(word);
+        let balancer = over(&[address], &spec(text));
+        let running = Running::new(text, &balancer);
+        eventually(|| health(&balancer, 0) != Health::Up).await;
+        *says.lock().unwrap() = "UP 40%";
+        eventually(|| health(&balancer, 0) == Health::Up && balancer.stats().backends[0].share.get() == 40).await;
+        running.stop().await;
+    }
+    let text = "connect:expect=UP:nodisable:interval=0.05";
+    let (address, says) = saying_over_tcp("UP 10%");
+    let balancer = balancer(config(&[address]).with_probes(RiseFall::default()));
+    let running = Running::new(text, &balancer);
+    eventually(|| balancer.stats().backends[0].share.get() == 10).await;
+    *says.lock().unwrap() = "UP";
+    eventually(|| balancer.stats().backends[0].share == Share::FULL).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_looked_after_again_is_looked_at_at_once() {
+    let text = "connect:expect=UP:interval=3600";
+    let (address, says) = saying_over_tcp("UP");
+    let balancer = over(&[address], &spec(text));
+    let mut running = Running::new(text, &balancer);
+    running.next().await;
+    let order = |status| balancer.set_status(balancer.stats().backends[0].id, status, Instant::now()).unwrap();
+    order(Status::Disabled);
+    eventually(|| balancer.stats().backends[0].next_probe.is_none()).await;
+    *says.lock().unwrap() = "DOWN";
+    order(Status::Enabled);
+    eventually(|| health(&balancer, 0) == Health::Down(Cause::Said)).await;
     running.stop().await;
 }
 

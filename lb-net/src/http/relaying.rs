@@ -37,6 +37,9 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
     pub(super) async fn relay(&mut self, mut lease: Lease<T>, mut upstream: Upstream, mut answer: Answer) -> Next<T> {
         let answered = now();
         lease.answered(answered);
+        if answer.status < 500 {
+            lease.went_well();
+        }
         self.story.answered(self.began, answered);
         self.download_wait.begin(0, answered);
         if answer.is_switching {

@@ -12,7 +12,7 @@ use std::{
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lb_core::{
     BackendId, BackendStats, Balancer, Health, Status,
-    health::{Evidence, Probe as Ended, RiseFall},
+    health::{Cause, Evidence, Probe as Ended, RiseFall, Share},
     rand::{SeedableRng, rngs::SmallRng},
 };
 use tokio::{
@@ -129,10 +129,15 @@ impl Monitor {
         async move { beats(Instant::now()).run(switch).await }
     }
 
-    /// Whether it looks after a backend in this state.
-    fn covers(&self, status: Status, health: Health) -> bool {
-        let wanted = if health == Health::Up { self.disables } else { self.enables };
-        wanted && status != Status::Disabled && !self.checks.is_empty()
+    /// Whether it looks after a backend in this state. What an application has said it may take back, whatever the
+    /// monitor may do by itself.
+    fn covers(&self, backend: &BackendStats) -> bool {
+        let wanted = match backend.health {
+            Health::Up => self.disables || backend.share < Share::FULL,
+            Health::Draining | Health::Down(Cause::Said | Cause::Maintenance) => true,
+            _ => self.enables,
+        };
+        wanted && backend.status != Status::Disabled && !self.checks.is_empty()
     }
 }
 
@@ -148,6 +153,8 @@ impl fmt::Debug for Monitor {
 /// Where a backend is in its beat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
+    /// It is not looked after.
+    Idle,
     Due(Instant),
     /// This round is under way.
     Running(u64),
@@ -197,21 +204,24 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
     fn look(&mut self, now: Instant) {
         let (mut before, mut next, mut begin) = (std::mem::take(&mut self.slots), now + LOOK_EVERY, BTreeMap::new());
         for backend in self.balancer.stats().backends {
-            let BackendStats { id, name, status, health, .. } = backend;
-            let mut slot = before.remove(&id).unwrap_or(Slot::Due(now));
-            if let Slot::Due(due) = &mut slot
-                && *due <= now
-            {
-                // Whom it does not cover keeps the beat, and is looked at in a later round.
-                *due = later(now, self.pause());
-                let covered = self.monitor.covers(status, health);
-                self.tell_next(id, Some(*due).filter(|_| covered));
-                if covered {
+            let (id, covered) = (backend.id, self.monitor.covers(&backend));
+            let slot = match before.remove(&id).unwrap_or(Slot::Idle) {
+                Slot::Running(serial) => Slot::Running(serial),
+                Slot::Due(due) if covered && due > now => Slot::Due(due),
+                // Whom it looks after again, or for the first time, it looks at at once: what it knows may be old.
+                Slot::Idle | Slot::Due(_) if covered => {
+                    let due = later(now, self.pause());
+                    self.tell_next(id, Some(due));
                     self.serial += 1;
-                    begin.insert(id, (name, self.serial, *due));
-                    slot = Slot::Running(self.serial);
+                    begin.insert(id, (backend.name, self.serial, due));
+                    Slot::Running(self.serial)
                 }
-            }
+                Slot::Idle => Slot::Idle,
+                Slot::Due(_) => {
+                    self.tell_next(id, None);
+                    Slot::Idle
+                }
+            };
             if let Slot::Due(due) = slot {
                 next = next.min(due);
             }
@@ -276,7 +286,7 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
     /// With `noenable` or `nodisable`, whether the backend is still one to look after: traffic may have taken it down
     /// since the round began, or an operator brought it back. Otherwise that is no question.
     fn still_counts(&self, id: BackendId) -> bool {
-        let covered = |b: &BackendStats| b.id == id && self.monitor.covers(b.status, b.health);
+        let covered = |b: &BackendStats| b.id == id && self.monitor.covers(b);
         (self.monitor.enables && self.monitor.disables) || self.balancer.stats().backends.iter().any(covered)
     }
 }

@@ -165,9 +165,12 @@ where
         Poll::Ready(Ok(service.call(request)))
     }
 
-    fn answer(&mut self, lease: Lease<T>, response: S::Response) -> P::Held {
+    fn answer(&mut self, mut lease: Lease<T>, response: S::Response) -> P::Held {
         let policy = &self.shared.policy;
         let outcome = policy.outcome(Ok(&response));
+        if outcome == Outcome::Success {
+            lease.went_well();
+        }
         policy.hold(response, End::new(lease, outcome))
     }
 
