@@ -9,9 +9,12 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::Request, http::StatusCode, routing::get};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use hyper_util::{
+    client::legacy::{self, Client},
+    rt::TokioExecutor,
+};
 use lb_core::{Config, health::Eject};
-use lb_net::tower::{BalanceLayer, Origin};
+use lb_net::tower::{BalanceLayer, Failure, Origin};
 use tokio::runtime::{self, Runtime};
 use tower::{Layer as _, ServiceExt as _};
 
@@ -29,7 +32,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let config = names.join(" ").parse::<Config>()?.with_ejection(Eject::default());
     let balancer = Origin::balancer(config)?;
     tokio::spawn(lb_net::drive(Arc::clone(&balancer)));
-    let client = BalanceLayer::new(Arc::clone(&balancer)).layer(client);
+    let no_connection = |error: Failure<'_>| error.downcast_ref().is_some_and(legacy::Error::is_connect);
+    let client = BalanceLayer::new(Arc::clone(&balancer)).with_connect_errors(no_connection).layer(client);
 
     // The application hands each request on.
     let application = Router::new().fallback(async move |request: Request| match client.oneshot(request).await {

@@ -54,14 +54,17 @@ async fn hooks(
 #[rustfmt::skip]
 async fn client() -> Result<(), Box<dyn Error>> {
     use axum::body::Body;
-    use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-    use lb_net::tower::{BalanceLayer, Origin};
+    use hyper_util::{client::legacy::{self, Client}, rt::TokioExecutor};
+    use lb_core::{Config, health::Eject};
+    use lb_net::tower::{BalanceLayer, Failure, Origin};
     use tower::Layer as _;
 
     let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
-    let balancer = Origin::balancer("127.0.0.1:8001 127.0.0.1:8002".parse()?)?;
+    let config = "127.0.0.1:8001 127.0.0.1:8002".parse::<Config>()?.with_ejection(Eject::default());
+    let balancer = Origin::balancer(config)?;
     tokio::spawn(lb_net::drive(balancer.clone()));
-    let client = BalanceLayer::new(balancer).layer(client);
+    let no_connection = |error: Failure<'_>| error.downcast_ref().is_some_and(legacy::Error::is_connect);
+    let client = BalanceLayer::new(balancer).with_connect_errors(no_connection).layer(client);
     drop(client);
     Ok(())
 }

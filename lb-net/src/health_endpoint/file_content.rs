@@ -3,10 +3,12 @@
 use std::{
     fs::File,
     io::{self, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
 use lb_core::health::{Said, Share};
+use rustix::fs::OFlags;
 use serde_json::Value;
 
 use super::State;
@@ -92,11 +94,12 @@ pub(super) fn read(path: &Path) -> Result<Content, StateFileProblem> {
         _ => StateFileProblem::Unreadable(error),
     };
     // To open a pipe would wait for its writer.
-    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+    let without_waiting = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = File::options().read(true).custom_flags(without_waiting).open(path).map_err(unreadable)?;
+    if !file.metadata().map_err(unreadable)?.is_file() {
         return Err(StateFileProblem::NotAFile);
     }
     let mut content = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
     file.take(MOST_BYTES as u64 + 1).read_to_end(&mut content).map_err(unreadable)?;
     Content::parse(&content)
 }

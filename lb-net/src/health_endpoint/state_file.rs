@@ -131,7 +131,8 @@ impl StateFile {
 
     /// Looks at the file for as long as it is polled: for a task of a tokio runtime with timers. The first look is at once.
     ///
-    /// It reads on the runtime's threads for what blocks, so that a file system without an answer holds up nobody; the
+    /// It reads on the runtime's threads for what blocks, so that a file system without an answer holds up nobody before
+    /// the end: a runtime that is dropped waits for it, and `Runtime::shutdown_timeout` does not. It reads the
     /// whole of it each time, so that no change is missed, not even one within a tick of the file's clock.
     pub fn watch(&self) -> impl Future<Output = ()> + Send + use<> {
         let file = self.clone();

@@ -19,7 +19,8 @@ use crate::driver::now;
 /// It owns the membership: begin with a configuration without backends, which may set policies and the selector of its
 /// first group. New backends join that group with weight 1 and no limit; what is ordered of them later stays. Changes that
 /// are there together are taken over together. A key that is inserted once more is another backend: it is taken out and
-/// put in again, with its new service and nothing known of it.
+/// put in again, with its new service and nothing known of it; between the two a call does not find it, and fails if it
+/// was the only one. So announce what has changed, and not all of it again.
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// # use std::{sync::Arc, time::Instant};

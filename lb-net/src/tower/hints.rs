@@ -14,7 +14,8 @@ use lb_core::BackendId;
 pub struct Hints {
     /// The affinity key: equal keys go to one backend where the selector hashes. See [`lb_core::key`].
     pub key: Option<u64>,
-    /// Who asks, so that one client alone can eject nobody.
+    /// Who asks, so that one client alone can eject nobody: ejection for failed requests
+    /// ([`RequestFailures`](lb_core::health::RequestFailures)) counts clients, and without this it knows none.
     pub client: Option<u64>,
     /// The one backend that may take it, even while that one drains.
     pub pin: Option<BackendId>,

@@ -6,13 +6,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, header::HOST};
+use http::{Request, Version, header::HOST};
 use lb_core::{Balancer, Lease, rand::rngs::SmallRng};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    BoxError, Call, Error, HttpRules, Origin, Policy, Rules,
+    BoxError, Call, Error, ErrorChain, Failure, HttpRules, HttpStatus, Origin, Policy, Rules,
     call::Aim,
     shared::{Settings, Shared},
 };
@@ -50,6 +50,28 @@ impl<T: Send + Sync> BalanceLayer<T> {
     }
 }
 
+impl<T: Send + Sync> BalanceLayer<T, HttpRules> {
+    /// With this question about each error, and those behind it: whether it says that there was no connection. Without it
+    /// only refused connects are known as such, and not those that came to no answer.
+    ///
+    /// Where it says so nobody has seen the request, which then goes elsewhere whatever it is: so the client must not make
+    /// a second connection for one request, as those do that follow redirects.
+    /// ```
+    /// use hyper_util::client::legacy;
+    /// use lb_net::tower::{BalanceLayer, Origin};
+    /// let balancer = Origin::balancer("alpha:80 beta:80".parse()?)?;
+    /// let layer = BalanceLayer::new(balancer)
+    ///     .with_connect_errors(|error| error.downcast_ref().is_some_and(legacy::Error::is_connect));
+    /// # drop(layer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_connect_errors(self, is_connect: fn(Failure<'_>) -> bool) -> Self {
+        let errors = ErrorChain::default().with_connect_errors(is_connect);
+        self.with_rules(Rules::http().with_classifier(HttpStatus::default().with_errors(errors)))
+    }
+}
+
 impl<T: Send + Sync, P> BalanceLayer<T, P> {
     /// With these rules, or a policy of your own.
     #[must_use]
@@ -57,7 +79,8 @@ impl<T: Send + Sync, P> BalanceLayer<T, P> {
         BalanceLayer { shared: self.shared.with_policy(rules), aim: self.aim }
     }
 
-    /// With the `Host` field that requests come with, for backends that serve several names.
+    /// With the `Host` field that requests come with, for backends that serve several names. Over HTTP/1 only: in HTTP/2 the
+    /// authority of the URI is what counts.
     #[must_use]
     pub fn with_host_kept(self) -> Self {
         Self { aim: ByUri { keeps_host: true }, ..self }
@@ -183,6 +206,10 @@ impl<S, T: AsRef<Origin>, B> Aim<T, S, Request<B>> for ByUri {
         aimed.map_err(|source| Error::Uri { backend: backend.name().to_owned(), source })?;
         if !self.keeps_host {
             request.headers_mut().remove(HOST);
+        }
+        // How a request came says nothing about how it goes on: the client's connection has a version of its own.
+        if request.version() > Version::HTTP_11 {
+            *request.version_mut() = Version::HTTP_11;
         }
         Ok(())
     }

@@ -4,23 +4,27 @@
 //! - You have *one* HTTP client, and servers that differ by address: [`BalanceLayer`]. It points each request at a server.
 //! - You have *one service for each backend*, of any protocol, with middleware of its own perhaps: [`Balance`].
 //!
-//! Both come with all that an [`lb_core::Balancer`] has: selectors, limits, health, draining, slow start, counts. Run
-//! [`drive`](crate::drive) beside it; without, nobody who was ejected comes back. [`Balancer::stats`](lb_core::Balancer::stats)
+//! Both come with all that an [`lb_core::Balancer`] has: selectors, limits, draining, slow start, counts, and passive health
+//! where the configuration has an [ejection](lb_core::Config::with_ejection). Run [`drive`](crate::drive) beside it; without,
+//! nobody who was ejected comes back. [`Balancer::stats`](lb_core::Balancer::stats)
 //! counts each backend; [`Balancer::update`](lb_core::Balancer::update), [`Origin::update`] or, with the feature
 //! `tower-discover`, [`follow`] change the set while calls go on.
 //!
-//! Five lines more in an axum application:
+//! Some lines more in an axum application (hyper-util with `client-legacy`, `http1`, `tokio`; tower with `util`):
 //! ```
 //! # async fn application() -> Result<(), Box<dyn std::error::Error>> {
 //! use axum::{Router, body::Body, extract::Request};
-//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! use hyper_util::{client::legacy::{self, Client}, rt::TokioExecutor};
+//! use lb_core::{Config, health::Eject};
 //! use lb_net::tower::{BalanceLayer, Origin};
 //! use tower::{Layer, ServiceExt};
 //!
 //! let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
-//! let balancer = Origin::balancer("127.0.0.1:8001 127.0.0.1:8002".parse()?)?;
+//! let config = "127.0.0.1:8001 127.0.0.1:8002".parse::<Config>()?.with_ejection(Eject::default());
+//! let balancer = Origin::balancer(config)?;
 //! tokio::spawn(lb_net::drive(balancer.clone()));
-//! let client = BalanceLayer::new(balancer).layer(client);
+//! let no_connection = |error: lb_net::tower::Failure<'_>| error.downcast_ref().is_some_and(legacy::Error::is_connect);
+//! let client = BalanceLayer::new(balancer).with_connect_errors(no_connection).layer(client);
 //! let application: Router = Router::new().fallback(async move |request: Request| match client.oneshot(request).await {
 //!     Ok(response) => Ok(response.map(Body::new)),
 //!     Err(error) => Err((http::StatusCode::BAD_GATEWAY, error.to_string())),
@@ -28,6 +32,9 @@
 //! # drop(application);
 //! # Ok(()) }
 //! ```
+//!
+//! A timeout belongs below the balancer, around the client or each service: above it, a call that takes too long is one that
+//! was dropped, which says nothing about its backend.
 //!
 //! # What becomes of a call
 //! The backend is picked when the call is made, and its place is taken until the call is over: a limit is never exceeded.

@@ -15,7 +15,9 @@ use crate::driver::now;
 
 /// The scheme, host and port of a server, as a backend's payload: what the URI of a request to it begins with.
 ///
-/// A payload of your own will do as well: it gives its origin by [`AsRef`].
+/// A payload of your own will do as well: it gives its origin by [`AsRef`]. In the text of a configuration a backend is
+/// `host[:port[:max[:weight]]]`, and no URL: for `https` make the backends by
+/// [`BackendConfig::new`](lb_core::BackendConfig::new)`("https://alpha:8443")`.
 /// ```
 /// use lb_net::tower::Origin;
 /// let origin: Origin = "https://alpha:8443".parse()?;
@@ -50,6 +52,10 @@ impl Origin {
     /// use lb_net::tower::Origin;
     /// let balancer = Origin::balancer("127.0.0.1:8001 127.0.0.1:8002".parse()?)?;
     /// assert_eq!(balancer.stats().backends.len(), 2);
+    ///
+    /// let secure = ["https://alpha:8443", "https://beta:8443"].map(lb_core::BackendConfig::new);
+    /// let group = lb_core::GroupConfig { backends: secure.into(), ..Default::default() };
+    /// Origin::balancer(lb_core::Config { groups: vec![group], ..Default::default() })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

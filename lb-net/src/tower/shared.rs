@@ -58,8 +58,8 @@ impl<T: Send + Sync, P> Shared<T, P> {
 
     /// Chance for one clone, which has it for itself.
     pub(super) fn rng(&self) -> SmallRng {
-        // Any odd step visits all numbers; the generator makes unlike states of seeds that are alike.
-        SmallRng::seed_from_u64(self.seeds.fetch_add(0x9E37_79B9_7F4A_7C15, Relaxed))
+        // Any odd step visits all numbers; it must not be the one by which the generator makes its state of a seed.
+        SmallRng::seed_from_u64(self.seeds.fetch_add(0xD134_2543_DE82_EF95, Relaxed))
     }
 
     pub(super) fn begin(&self) {
