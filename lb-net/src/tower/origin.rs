@@ -54,8 +54,10 @@ impl Origin {
     /// assert_eq!(balancer.stats().backends.len(), 2);
     ///
     /// let secure = ["https://alpha:8443", "https://beta:8443"].map(lb_core::BackendConfig::new);
-    /// let group = lb_core::GroupConfig { backends: secure.into(), ..Default::default() };
-    /// Origin::balancer(lb_core::Config { groups: vec![group], ..Default::default() })?;
+    /// let (mut config, mut group) = (lb_core::Config::default(), lb_core::GroupConfig::default());
+    /// group.backends.extend(secure);
+    /// config.groups.push(group);
+    /// Origin::balancer(config)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
