@@ -54,6 +54,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let doorkeeper = Arc::new(Doorkeeper::default());
     let proxy = HttpProxy::new(balancer).with_hooks(Arc::clone(&doorkeeper) as Arc<dyn Hooks>);
     let address = std::env::args().nth(1);
+    doorkeeper.closed.store(address.is_some(), Relaxed);
     let listener = TcpListener::bind(address.as_deref().unwrap_or("127.0.0.1:0"))?;
     let front = listener.local_addr()?;
     println!("serving at {front}");
@@ -61,7 +62,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let serving = tokio::spawn(async move { proxy.serve(listener, async { drop(stopped.await) }).await });
 
     if address.is_some() {
-        doorkeeper.closed.store(true, Relaxed);
         serving.await??;
         return Ok(());
     }
