@@ -78,6 +78,8 @@ struct App {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    // First of all: who is told to stop before it listens for that is gone at once.
+    let (first, second) = signals()?;
     let arguments = Arguments::read()?;
     let limits = [(Colour::Yellow, 50.0), (Colour::Orange, 70.0), (Colour::Red, 90.0)];
     let load = Gauge::new(Thresholds::higher_is_worse(limits)?.with_margin(5.0)?.with_dwell(Duration::from_secs(1)));
@@ -100,7 +102,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         };
         axum::serve(listener, router).with_graceful_shutdown(stopped).await
     };
-    let (first, second) = signals()?;
     let shutdown = Shutdown::new(&health).with_notice(arguments.notice).with_grace(arguments.grace);
     let ended = shutdown.run(first, second, serve).await;
     let (served, early) = (app.served.load(Relaxed), app.early.load(Relaxed));
