@@ -1,8 +1,8 @@
 //! How many requests are let in while backends come back that had all said that they are down.
 //!
 //! The first one that says UP again would get what was too much for all of them, and say DOWN once more. So with a slow
-//! start only a share of the requests is let in from then on: half at first, and half as much again for each backend that
-//! says DOWN meanwhile. It grows as TCP's window does with CUBIC (RFC 9438): fast to where it was too much, slowly around
+//! start only a share of the requests is let in from then on: half at first, and half of a backend's part is taken away when
+//! it says DOWN meanwhile. It grows as TCP's window does with CUBIC (RFC 9438): fast to where it was too much, slowly around
 //! there, and faster again when that is behind it, so that too much without end is tried rarely, and its end is noticed.
 //! A backend that is down takes its part of the share with it: the others get no more than before.
 

@@ -81,7 +81,7 @@ pub struct BackendStats {
     pub to_backend_bytes: u64,
     /// Bytes that came from it and went to clients.
     pub to_client_bytes: u64,
-    /// Picks made at last resort, because no backend was up.
+    /// Picks made at last resort, because no backend was up, or those that are had failed the request.
     pub last_resort: u64,
     /// Requests that were in flight when its counters were reset: they count when they end, and not as picked since.
     pub in_flight_at_reset: u32,

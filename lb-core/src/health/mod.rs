@@ -65,7 +65,8 @@
 //! | `MAINT` | none | none | goes on to its end | closed |
 //!
 //! Silence is something else: no answer, or one that is no good, counts to `fall`. So a process that wants to end says
-//! `DOWN`, waits until nothing runs there any more, and then goes; one that crashed is found out by its silence.
+//! `DOWN`, waits until nothing runs there any more, and then goes; one that crashed is found out by its silence. Behind `DOWN`
+//! or `MAINT` silence is no news, and makes nobody a last resort.
 //! ```
 //! use lb_core::{BackendId, Config, Request, health::{Evidence, Probe, RiseFall, Said}, sim::World};
 //! let mut world = World::new(1);
@@ -82,7 +83,8 @@
 //!
 //! # Ejection
 //! [`Eject`] watches the traffic. Who is ejected sits out a period, 10 s at first and doubled each time, is then tried
-//! with one request, and is back if that goes well. The last backend of a group that is up is never ejected, nor more
+//! with one request, and is back if that goes well; when that takes longer than the first period, another may try. While it
+//! is out, only a request that every backend that is up has failed is brought to it. The last backend of a group that is up is never ejected, nor more
 //! than [a part](Eject::with_most_percent) of a group at a time.
 //!
 //! **By default only failed connects eject.** Whatever a request can provoke, a client can provoke: one who reloads a
