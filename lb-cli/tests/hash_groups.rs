@@ -3,9 +3,9 @@
 
 mod support;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 
-use support::{Backend, Control, Running, Session, ask_from, fresh_ip, fresh_port, has_ipv6, wait_for};
+use support::{Backend, Control, Running, Session, ask_from, connect_from, fresh_ip, fresh_port, has_ipv6, wait_for};
 
 /// A client for whom this backend is the one, and one for whom it is not.
 fn clients_of(name: &str, front: SocketAddr) -> [Ipv4Addr; 2] {
@@ -47,10 +47,7 @@ fn without_a_disabled_draining_full_or_dead_one_clients_go_as_the_flag_says_and_
 }
 
 fn from(client: Ipv4Addr, to: SocketAddr) -> Session {
-    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
-    rustix::net::bind(&socket, &SocketAddr::from((client, 0))).unwrap();
-    rustix::net::connect(&socket, &to).unwrap();
-    Session::over(TcpStream::from(socket)).unwrap()
+    Session::over(connect_from(client, to)).unwrap()
 }
 
 #[test]

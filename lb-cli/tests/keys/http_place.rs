@@ -8,11 +8,9 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::{AddressFamily, SocketType};
-
 use crate::{
     place::{Lb, Place},
-    support::PATIENCE,
+    support::{PATIENCE, connect_from},
 };
 
 /// A backend that answers with its name, the number of the connection, and the head that it got. `/wait/MS` begins that
@@ -119,10 +117,7 @@ impl Client {
     }
 
     pub(crate) fn from(ip: Ipv4Addr, front: SocketAddr) -> Self {
-        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-        rustix::net::bind(&socket, &SocketAddr::from((ip, 0))).unwrap();
-        rustix::net::connect(&socket, &front).unwrap();
-        Self::over(TcpStream::from(socket))
+        Self::over(connect_from(ip, front))
     }
 
     fn over(stream: TcpStream) -> Self {

@@ -24,7 +24,7 @@ use std::{
 };
 
 use rustix::{
-    net::{AddressFamily, Shutdown, SocketType},
+    net::{AddressFamily, Shutdown, SocketFlags, SocketType},
     process::{Pid, Signal, kill_process},
 };
 
@@ -380,10 +380,16 @@ pub(crate) fn ask(to: SocketAddr) -> String {
 
 /// The name of who answers a client of this address; nothing when its connection is closed.
 pub(crate) fn ask_from(from: Ipv4Addr, to: SocketAddr) -> Option<String> {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    Session::over(connect_from(from, to)).map(|session| session.name)
+}
+
+/// The connection of a client of this address. No `lb` that another test starts inherits it.
+pub(crate) fn connect_from(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let family = AddressFamily::INET;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
     rustix::net::bind(&socket, &SocketAddr::from((from, 0))).unwrap();
     rustix::net::connect(&socket, &to).unwrap();
-    Session::over(TcpStream::from(socket)).map(|session| session.name)
+    TcpStream::from(socket)
 }
 
 pub(crate) fn ask_times(times: usize, to: SocketAddr) -> Vec<String> {

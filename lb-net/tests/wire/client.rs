@@ -3,13 +3,19 @@
 use std::{
     io::Write as _,
     net::{IpAddr, Shutdown, SocketAddr, TcpStream},
+    os::fd::OwnedFd,
     thread,
     time::Duration,
 };
 
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 
 use super::{Broken, End, Message, Reader, show};
+
+/// One that no process which a test starts meanwhile inherits.
+fn socket() -> OwnedFd {
+    socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap()
+}
 
 /// A client that says what it is told to and reads strictly.
 #[derive(Debug)]
@@ -24,7 +30,7 @@ impl Client {
 
     /// With this address of its own.
     pub(crate) fn from(own: IpAddr, front: SocketAddr) -> Self {
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        let socket = socket();
         bind(&socket, &SocketAddr::from((own, 0))).unwrap();
         connect(&socket, &front).unwrap();
         Self { reader: Reader::new(TcpStream::from(socket)) }
@@ -32,7 +38,7 @@ impl Client {
 
     /// One whose system takes hardly anything that it does not read.
     pub(crate) fn narrow(front: SocketAddr) -> Self {
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        let socket = socket();
         sockopt::set_socket_recv_buffer_size(&socket, 4096).unwrap();
         connect(&socket, &front).unwrap();
         Self { reader: Reader::new(TcpStream::from(socket)) }
