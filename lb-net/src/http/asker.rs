@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::field::{Fields, Known};
+use super::message::field::{Fields, Known};
 use crate::proxy_protocol::Networks;
 
 /// The client of the first proxy in a row of trusted ones, which is told from its end: what comes before that has been
@@ -32,7 +32,7 @@ fn address(word: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{
+    use crate::http::message::{
         field::{FieldRoom, MOST_FIELDS},
         head::{HeadLimits, RequestHead},
     };

@@ -9,7 +9,7 @@ use std::{
 use super::{
     Reason,
     buffer::{Buffer, Lead},
-    chunked::{ChunkReader, chunk_head},
+    message::chunked::{ChunkReader, chunk_head},
     splice::{Filled, LEAST_BYTES, Splice},
     wire::Wire,
 };

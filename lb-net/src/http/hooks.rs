@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use super::{
     Edit, EditError, OwnAnswer, Record,
-    head::{AnswerHead, RequestHead},
+    message::head::{AnswerHead, RequestHead},
 };
 
 /// Looks at requests and answers, changes them, and answers by itself. It is called inside the exchange, on its thread: it

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use lb_core::key;
 
-use super::{cookie, edit::is_token};
+use super::message::{cookie, edit::is_token};
 
 /// What a request's affinity key is made of, where a selector hashes. A request without it, or with an empty one, has its
 /// client's address. Bytes are taken as they are: nothing is decoded, and case counts.

@@ -10,32 +10,21 @@ mod asked;
 mod asker;
 mod body;
 mod buffer;
-mod chunked;
 mod client;
 mod common;
 mod connection;
-mod cookie;
 mod counters;
-mod date;
-mod edit;
 mod exchange;
-mod field;
-mod forward;
-mod framing;
-#[cfg(test)]
-mod fuzz;
-mod head;
 mod hooks;
-mod host;
 mod introduced;
 mod key;
+mod message;
 mod own_answer;
 mod pace;
 mod page;
 mod place;
 mod pool;
 mod record;
-mod refusal;
 mod relaying;
 mod retry;
 mod servant;
@@ -62,14 +51,16 @@ pub use self::{
         OpenAccessLogError, UnknownAccessFormat,
     },
     counters::{Cells, Counters},
-    edit::{Edit, EditError},
-    forward::Forward,
     hooks::{AnswerView, Hooks, RequestView},
     key::{KeySource, UnknownKeySource},
+    message::{
+        edit::{Edit, EditError},
+        forward::Forward,
+        refusal::Reason,
+    },
     own_answer::OwnAnswer,
     page::{Page, PageError},
     record::Record,
-    refusal::Reason,
     settings::{Keep, Limits, Queueing, Retry, Settings, Times},
     sticky::{CookieNameError, Sticky},
 };

@@ -4,7 +4,7 @@ use std::{io::Write as _, sync::Arc};
 
 use lb_core::rand::{Rng, RngExt as _};
 
-use super::{Edit, EditError, Reason, Settings, buffer::Lead, date};
+use super::{Edit, EditError, Reason, Settings, buffer::Lead, message::date};
 
 /// So much of a body is sent at a time: a page may be long, and many may ask for it.
 const PIECE_BYTES: usize = 16 * 1024;

@@ -7,7 +7,7 @@ use std::{
 
 use lb_core::{BackendId, NoPick, key};
 
-use super::{cookie, edit::is_token};
+use super::message::{cookie, edit::is_token};
 
 /// A cookie that brings a client back to its backend, for as long as that is there, even while it drains. It needs no
 /// table: every instance with the same backends understands it.

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use lb_core::Lease;
 
-use super::{Reason, Record, field::Known, head::RequestHead};
+use super::{
+    Reason, Record,
+    message::{field::Known, head::RequestHead},
+};
 
 /// What is remembered of a request for those who are told of it at its end.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::{net::Ipv6Addr, str::from_utf8};
 
 /// Whether this is `uri-host [ ":" port ]` (RFC 9110 section 7.2) with a host (section 4.2.1). Commas are refused although
 /// names may have them, as two hosts in one field look like that.
-pub(super) fn is_host(value: &[u8]) -> bool {
+pub(crate) fn is_host(value: &[u8]) -> bool {
     if let [b'[', rest @ ..] = value {
         let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
         let (literal, port) = rest.split_at(end);

@@ -11,7 +11,7 @@ thread_local! {
 }
 
 /// Gives what `Date` says now (RFC 9110 section 5.6.7).
-pub(super) fn with_now<R>(give: impl FnOnce(&str) -> R) -> R {
+pub(crate) fn with_now<R>(give: impl FnOnce(&str) -> R) -> R {
     let now = SystemTime::now();
     let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     WRITTEN.with_borrow_mut(|(written, text)| {

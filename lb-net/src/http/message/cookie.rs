@@ -2,7 +2,7 @@
 
 /// The values of all cookies of this name, in order, as they were sent; `fields` are the values of all `Cookie` fields.
 /// Names are case-sensitive.
-pub(super) fn named<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn named<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> impl Iterator<Item = &'a [u8]> {
     let value = move |pair: &'a [u8]| {
         let at = pair.iter().position(|byte| *byte == b'=')?;
         let (found, value) = pair.split_at_checked(at)?;
