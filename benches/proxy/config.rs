@@ -1,5 +1,5 @@
 //! How each product is set up: as someone who runs it would, with equal time limits, forwarding fields and counters, and no logs.
-use crate::product::Place;
+use crate::place::Place;
 use crate::test::Layer;
 
 /// Descriptors a proxy needs beside those of its connections.

@@ -7,6 +7,7 @@ mod config;
 mod http;
 mod idle;
 mod origin;
+mod place;
 mod process;
 mod product;
 mod rounds;

@@ -1,5 +1,6 @@
 //! What is measured: the products, and which tests suit them.
 use crate::config;
+use crate::place::Place;
 use crate::test::{Layer, Test};
 use std::path::{Path, PathBuf};
 
@@ -28,19 +29,6 @@ pub(crate) enum Kind {
     Nginx,
     /// Caddy, by a configuration.
     Caddy,
-}
-
-/// Where a product is to stand.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'a> {
-    pub(crate) layer: Layer,
-    pub(crate) port: u16,
-    pub(crate) backends: &'a [u16],
-    pub(crate) workers: usize,
-    /// How many it may open.
-    pub(crate) descriptors: u64,
-    /// For files that it insists on.
-    pub(crate) folder: &'a Path,
 }
 
 /// How to start a product there.

@@ -1,7 +1,8 @@
 //! The origin and the products under test, each started once.
 use crate::http;
+use crate::place::Place;
 use crate::process::{Cpus, Folder, Running, helper, pinned, pinned_parent, scratch};
-use crate::product::{Kind, Place, Product};
+use crate::product::{Kind, Product};
 use crate::tcp::request::Request;
 use crate::test::Layer;
 use std::fs::File;

@@ -44,6 +44,7 @@ mod read_http;
 mod read_pool;
 mod read_probes;
 mod read_service;
+mod reader;
 mod schema;
 mod sessions;
 mod size;
@@ -54,6 +55,8 @@ mod value;
 mod words;
 mod write;
 mod write_http;
+mod write_pool;
+mod write_value;
 
 pub use self::{
     check::Warning,
@@ -69,7 +72,7 @@ pub use self::{
     size::{Size, SizeError},
     time::{Time, TimeError},
     words::{Directory, Listen, Name, UserName, UserNameError, WordError, Workers},
-    write::quoted,
+    write_value::quoted,
 };
 pub use crate::{
     http_address::{HttpAddress, HttpAddressError},

@@ -6,8 +6,7 @@ use super::{
     Http, Severity, Size, Time,
     http::{CLIENTS_HOST, HEADS, MOST_FIELDS, NO_PAGE, NO_VIA, is_host, is_path, is_pseudonym},
     keys::{self, Key},
-    read::Section,
-    read_service::networks,
+    reader::Section,
     value::{self, At, Wrong},
 };
 use crate::http::{
@@ -126,7 +125,7 @@ fn forward(section: &Section<'_, '_>, forward: &mut Forward) {
     set(&mut forward.via, section.get("via", |value| word_or(value, via, NO_VIA, is_pseudonym)));
     let host = "a host, such as \"www.example\" or \"www.example:8080\", or \"client\"";
     set(&mut forward.host, section.get("host", |value| word_or(value, host, CLIENTS_HOST, is_host)));
-    set(&mut forward.trusted, section.get("trusted_proxies", networks));
+    set(&mut forward.trusted, section.get("trusted_proxies", value::networks));
 }
 
 /// A word that is one, or `None` for the one that stands for none.

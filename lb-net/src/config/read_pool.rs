@@ -13,8 +13,8 @@ use super::{
     keys::{self, SELECTORS, STATUSES},
     meant,
     pool::is_name,
-    read::Section,
     read_probes::probes,
+    reader::Section,
     value::{self, At, Wrong},
 };
 use crate::discover::{Source, SourceError};

@@ -2,7 +2,7 @@
 
 use super::{
     Initial, Probes, keys,
-    read::Section,
+    reader::Section,
     value::{self, At, Wrong},
 };
 use crate::probe::{Header, MonitorSpec, MonitorSpecError, escape};

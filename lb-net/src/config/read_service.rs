@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use super::{
     Http, Service, Sessions,
     keys::{self, ROLES},
-    read::Section,
     read_http::{self, misplaced},
+    reader::Section,
     value::{self, At, Wrong},
 };
-use crate::{proxy_protocol::Networks, sys::Keepalive};
+use crate::sys::Keepalive;
 
 /// Settings of one's own, and the others as inherited.
 pub(super) fn sessions(section: &Section<'_, '_>, inherited: &Sessions) -> Sessions {
@@ -25,7 +25,7 @@ pub(super) fn sessions(section: &Section<'_, '_>, inherited: &Sessions) -> Sessi
     set(&mut own.grace, section.get("grace", |value| value::time_or(value, "none")));
     set(&mut own.client_keepalive, section.get("client_keepalive", keepalive));
     set(&mut own.backend_keepalive, section.get("backend_keepalive", keepalive));
-    set(&mut own.accept_proxy, section.get("accept_proxy", networks));
+    set(&mut own.accept_proxy, section.get("accept_proxy", value::networks));
     set(&mut own.source, section.get("source", source));
     let version = section.get("send_proxy", |value| value::choice(value, &["off", "v1", "v2"]));
     set(&mut own.send_proxy, version.map(|word| word.parse().ok()));
@@ -68,20 +68,6 @@ fn keepalive(value: At<'_, '_>) -> Result<Option<Keepalive>, Wrong> {
             value::parsed(value, "").map(Some).map_err(or_none)
         }
     }
-}
-
-pub(super) fn networks(value: At<'_, '_>) -> Result<Networks, Wrong> {
-    if value.get_ref().as_str() == Some("off") {
-        return Ok(Networks::default());
-    }
-    let texts = value::each(value, |value| {
-        let text = value::text(value, "a network, such as \"10.0.0.0/8\",")?;
-        text.parse::<Networks>().map(|_| text).map_err(|error| Wrong::at(value, error.to_string()))
-    })?;
-    if texts.is_empty() {
-        return Ok(Networks::default());
-    }
-    texts.join(",").parse().map_err(|error: crate::proxy_protocol::NetworksError| Wrong::at(value, error.to_string()))
 }
 
 fn source(value: At<'_, '_>) -> Result<Option<IpAddr>, Wrong> {

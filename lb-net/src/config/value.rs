@@ -8,7 +8,7 @@ use toml::{
 };
 
 use super::{Size, Time};
-use crate::spelling::nearest;
+use crate::{proxy_protocol::Networks, spelling::nearest};
 
 /// A value and where it stands.
 pub(super) type At<'a, 't> = &'a Spanned<DeValue<'t>>;
@@ -192,4 +192,19 @@ pub(super) fn each<'a, 't, T>(
         DeValue::Array(list) => list.iter().map(read).collect(),
         _ => Ok(vec![read(value)?]),
     }
+}
+
+/// Networks, of which "off" is none.
+pub(super) fn networks(value: At<'_, '_>) -> Result<Networks, Wrong> {
+    if value.get_ref().as_str() == Some("off") {
+        return Ok(Networks::default());
+    }
+    let texts = each(value, |value| {
+        let network = text(value, "a network, such as \"10.0.0.0/8\",")?;
+        network.parse::<Networks>().map(|_| network).map_err(|error| Wrong::at(value, error.to_string()))
+    })?;
+    if texts.is_empty() {
+        return Ok(Networks::default());
+    }
+    texts.join(",").parse().map_err(|error: crate::proxy_protocol::NetworksError| Wrong::at(value, error.to_string()))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Http, Size, Time,
     http::{CLIENTS_HOST, NO_PAGE, NO_VIA},
-    write::{duration, or, quoted, time_or},
+    write_value::{duration, or, quoted, time_or},
 };
 use crate::http::{Edit, Page, Settings};
 
