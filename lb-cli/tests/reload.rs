@@ -149,7 +149,7 @@ fn a_service_that_is_removed_lets_its_sessions_go_on_for_its_grace() {
     served.lb.line_with(&format!("two: 1 session was cut after the grace period of {two}"));
     assert!(!short.echoes() && long.echoes());
     // What listens there is somebody else's from now on, and so is control.
-    drop(TcpListener::bind(one).unwrap());
+    wait_for("the place that is no longer served", || TcpListener::bind(one).is_ok());
     assert!(TcpStream::connect(two).is_err());
     assert_eq!(served.file.order(one, "show").status.code(), Some(70));
     drop(long);

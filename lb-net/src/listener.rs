@@ -193,7 +193,7 @@ impl Listener {
     }
 
     /// Only those who have begun to connect come from now on.
-    #[cfg(feature = "http")]
+    #[cfg(any(feature = "tcp", feature = "http"))]
     pub(crate) fn ignore_new(&self) -> io::Result<()> {
         sys::ignore_new(self.socket.get_ref())
     }
@@ -205,13 +205,15 @@ impl Listener {
         Self { gate: Some(Gate { is_open, latest }), ..self }
     }
 
+    /// Whether it is our turn to accept.
     #[cfg(feature = "instance")]
-    fn is_open(&mut self) -> bool {
+    pub(crate) fn is_open(&mut self) -> bool {
         self.gate.as_mut().is_none_or(Gate::is_open)
     }
 
+    /// Whether it is our turn to accept: nobody else has the socket.
     #[cfg(not(feature = "instance"))]
-    fn is_open(&mut self) -> bool {
+    pub(crate) fn is_open(&mut self) -> bool {
         true
     }
 
@@ -290,15 +292,15 @@ fn passes(error: &io::Error) -> bool {
     !matches!(errno, Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::OPNOTSUPP | Errno::FAULT) | None)
 }
 
-#[cfg(all(test, feature = "http"))]
+#[cfg(all(test, any(feature = "tcp", feature = "http")))]
 mod tests {
     use std::io::Write as _;
 
+    #[cfg(feature = "http")]
     use tokio::time::timeout;
 
     use super::*;
 
-    #[cfg(feature = "http")]
     #[tokio::test]
     async fn before_a_listener_is_closed_only_those_come_who_had_begun() {
         let socket = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
@@ -317,6 +319,7 @@ mod tests {
         assert_eq!(later.kind(), io::ErrorKind::ConnectionRefused);
     }
 
+    #[cfg(feature = "http")]
     #[tokio::test]
     async fn a_client_comes_with_its_first_bytes_or_when_it_was_silent_for_a_while() {
         let socket = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);

@@ -16,7 +16,7 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags, sockopt};
 use rustix::net::{SendAncillaryBuffer, Shutdown};
 use rustix::pipe::{PipeFlags, SpliceFlags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-#[cfg(feature = "http")]
+#[cfg(any(feature = "tcp", feature = "http"))]
 use socket2::{SockFilter, SockRef};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -236,7 +236,7 @@ pub(crate) fn defer_accept(listener: impl AsFd, most: Duration) -> io::Result<()
 
 /// Has a listener ignore clients that have not begun to connect, while those that have go on: closed afterwards, it cuts
 /// off nobody. They ask again after a second, of whoever listens then.
-#[cfg(feature = "http")]
+#[cfg(any(feature = "tcp", feature = "http"))]
 pub(crate) fn ignore_new(listener: impl AsFd) -> io::Result<()> {
     const LOAD_BYTE: u16 = 0x30;
     const JUMP_IF_SET: u16 = 0x45;

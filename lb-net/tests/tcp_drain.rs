@@ -16,6 +16,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::{Notify, oneshot},
+    time::{sleep, timeout},
 };
 
 /// A client whose session runs.
@@ -28,8 +29,10 @@ async fn guest(front: SocketAddr) -> TcpStream {
 
 async fn refused(front: SocketAddr) {
     let closed = async {
-        while !matches!(TcpStream::connect(front).await, Err(error) if error.kind() == ErrorKind::ConnectionRefused) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        // Not heard in the last moment before the close, the system would ask again after a second.
+        let connect = || timeout(Duration::from_millis(20), TcpStream::connect(front));
+        while !matches!(connect().await, Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused) {
+            sleep(Duration::from_millis(1)).await;
         }
     };
     soon(closed).await;

@@ -255,8 +255,10 @@ impl<T: Send + Sync + 'static> HttpProxy<T> {
         self.inner.common.counters.sum()
     }
 
-    /// Serves a listener until `shutdown`: then those who wait in its queue are accepted, it is closed, and requests may go
+    /// Serves a listener until `shutdown`: then everybody who has connected is accepted, it is closed, and requests may go
     /// on for the grace period. Dropping the future ends them at once.
+    ///
+    /// Nobody else comes through its socket any more, not even where a clone of the listener is still open.
     ///
     /// # Errors
     /// When the listener cannot be used any more.

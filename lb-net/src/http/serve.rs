@@ -1,26 +1,23 @@
 //! Accepts clients, and looks after what they have in common, until the end.
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use lb_core::rand::{SeedableRng as _, rngs::SmallRng};
-use tokio::{
-    sync::watch,
-    task::coop::consume_budget,
-    time::{Instant, sleep, timeout},
-};
+use tokio::sync::watch;
 
 use super::{HttpProxy, Inner, Served, connection::Connection, worker::Worker};
-use crate::{drain::Sessions, driver::now, listener::Listener, sys};
+use crate::{
+    drain::{Sessions, Stop},
+    driver::now,
+    listener::Listener,
+    sys,
+};
 
 /// Descriptors that are left for everything but sessions.
 const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// For how long those who have connected may still begin to speak when the end has begun: they do so at once.
 const SPEECH: Duration = Duration::from_millis(100);
-
-/// For how long those who have begun to connect may finish that before the listener is closed. Nobody else is let in
-/// meanwhile.
-const HANDSHAKE: Duration = Duration::from_millis(10);
 
 pub(super) async fn serve<T: Send + Sync + 'static>(
     proxies: watch::Receiver<HttpProxy<T>>,
@@ -83,42 +80,11 @@ async fn accept_all<T: Send + Sync + 'static>(
             place = worker.room() => begin(&mut sessions, accepted, place),
         }
     }
-    let (grace, stopped) = (worker.latest_settings().times.grace, Instant::now());
+    let grace = worker.latest_settings().times.grace;
     worker.stop();
-    // Within the grace: without descriptors the queue does not run empty, nor while clients come faster than this.
-    let emptied = timeout(grace, async {
-        // Who has connected and not spoken is not in the queue yet.
-        // A system without this has given them out already.
-        let _ = listener.await_bytes(false);
-        accept_for(SPEECH, &mut listener, |accepted| begin_all(&mut sessions, accepted)).await?;
-        // Where that is not possible, who connects at the very last moment is cut off.
-        let _ = listener.ignore_new();
-        accept_for(HANDSHAKE, &mut listener, |accepted| begin_all(&mut sessions, accepted)).await?;
-        while let Some(accepted) = listener.accept_queued().await? {
-            begin_all(&mut sessions, accepted);
-            consume_budget().await;
-        }
-        io::Result::Ok(())
-    });
-    emptied.await.unwrap_or(Ok(()))?;
-    drop(listener);
-    Ok(Served { cut: sessions.drain(grace.saturating_sub(stopped.elapsed())).await })
-}
-
-/// Accepts for so long.
-async fn accept_for(
-    time: Duration,
-    listener: &mut Listener,
-    mut begin: impl FnMut((std::net::TcpStream, std::net::SocketAddr)),
-) -> io::Result<()> {
-    let mut over = pin!(sleep(time));
-    loop {
-        tokio::select! {
-            biased;
-            () = &mut over => return Ok(()),
-            accepted = listener.accept() => begin(accepted?),
-        }
-    }
+    // Who has connected and not spoken is not in the queue yet. A system without this has given them out already.
+    let _ = listener.await_bytes(false);
+    Ok(Served { cut: Stop { grace, speech: SPEECH }.run(listener, sessions, begin_all).await? })
 }
 
 /// As many connections as there are descriptors for, each with one to its backend.

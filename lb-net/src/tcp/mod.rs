@@ -5,17 +5,13 @@ mod introduce;
 mod session;
 mod settings;
 
-use std::{fmt, io, net::TcpListener, sync::Arc};
+use std::{fmt, io, net::TcpListener, sync::Arc, time::Duration};
 
 use lb_core::{
     Balancer,
     rand::{Rng as _, SeedableRng, rngs::SmallRng},
 };
-use tokio::{
-    sync::watch,
-    task::coop::consume_budget,
-    time::{Instant, timeout},
-};
+use tokio::sync::watch;
 
 #[cfg(feature = "proxy-protocol")]
 pub use self::introduce::NoIntroduction;
@@ -29,7 +25,7 @@ use crate::proxy_protocol::Version;
 use crate::{
     alarm::Alarms,
     connect::{Addresses, Connect, Dialer, race::Race},
-    drain::Sessions,
+    drain::{Sessions, Stop},
     driver::now,
     listener::Listener,
 };
@@ -204,8 +200,10 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
         self
     }
 
-    /// Serves a listener until `shutdown`: then those who wait in its queue are accepted, it is closed, and sessions may
-    /// go on for the grace period. Dropping the future ends them at once.
+    /// Serves a listener until `shutdown`: then everybody who has connected is accepted, it is closed, and sessions may go
+    /// on for the grace period. Dropping the future ends them at once.
+    ///
+    /// Nobody else comes through its socket any more, not even where a clone of the listener is still open.
     ///
     /// # Errors
     /// When the listener cannot be used any more.
@@ -267,18 +265,10 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
                 accepted = listener.accept() => begin(&mut sessions, accepted?),
             }
         }
-        let (grace, stopped) = (at_the_end.borrow().inner.settings.grace, Instant::now());
-        // Within the grace: without descriptors the queue does not run empty, nor while clients come faster than this.
-        let emptied = timeout(grace, async {
-            while let Some(accepted) = listener.accept_queued().await? {
-                begin(&mut sessions, accepted);
-                consume_budget().await;
-            }
-            io::Result::Ok(())
-        });
-        emptied.await.unwrap_or(Ok(()))?;
-        drop(listener);
-        Ok(Served { cut: sessions.drain(grace.saturating_sub(stopped.elapsed())).await })
+        let grace = at_the_end.borrow().inner.settings.grace;
+        // Nobody is waited for to speak: clients are handed out as soon as they have connected.
+        let stop = Stop { grace, speech: Duration::ZERO };
+        Ok(Served { cut: stop.run(listener, sessions, begin).await? })
     }
 
     fn rng(&self) -> SmallRng {
