@@ -1,6 +1,7 @@
 //! The end of a place that is served no more: with its last session.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -11,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::attendant::{Attendant, News};
-use crate::config::Name;
+use crate::{config::Name, listener::BindError};
 
 /// What workers have to say of a place's end. It is told when the last of them has dropped it.
 pub(super) struct Closing {
@@ -42,6 +43,11 @@ impl Closing {
     pub(super) fn begin(&self) {
         self.attendant.tell(&News::Closing { service: &self.service.load(), address: self.address });
         self.is_told.store(true, Relaxed);
+    }
+
+    /// What it is that is served there no more, for want of a listener.
+    pub(super) fn failed(&self, source: io::Error) -> io::Error {
+        io::Error::new(source.kind(), BindError { address: self.address, source })
     }
 
     /// So many sessions had to be cut.

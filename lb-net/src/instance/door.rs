@@ -217,6 +217,7 @@ mod tests {
         assert!(again.is_err(), "the other listener is served: {again:?}");
         good.close();
         workers.stop();
-        assert!(workers.ended().await.failure.is_some());
+        let failure = workers.ended().await.failure.unwrap();
+        assert_eq!(failure.to_string(), "cannot listen on 127.0.0.1:1");
     }
 }

@@ -173,10 +173,11 @@ async fn serve(share: Share) -> io::Result<usize> {
         // An error is the end of the sender: a stop as well.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    let listener = Listener::new(listener)?.while_open(accepts);
+    let failed = |error| closing.failed(error);
+    let listener = Listener::new(listener).map_err(failed)?.while_open(accepts);
     let cut = match latest {
-        Latest::Tcp(proxies) => TcpProxy::serve_on(proxies, listener, stop).await?.cut,
-        Latest::Http(proxies) => HttpProxy::serve_on(proxies, listener, stop).await?.cut,
+        Latest::Tcp(proxies) => TcpProxy::serve_on(proxies, listener, stop).await.map_err(failed)?.cut,
+        Latest::Http(proxies) => HttpProxy::serve_on(proxies, listener, stop).await.map_err(failed)?.cut,
     };
     closing.add(cut);
     Ok(cut)
