@@ -101,8 +101,9 @@ pub trait Backend: Send + Sync {
     fn in_flight(&self) -> u32;
     /// Whether it can take this request now.
     fn fit(&self, request: &Request<'_>) -> Fit;
-    /// How much it would carry with one more request, before weight; smaller is better. The unit compares only within
-    /// one metric. By default the number of requests, whatever the metric.
+    /// How much it would carry with one more request, before weight: at least 1; smaller is better. The unit compares only
+    /// within one metric, and less than 1 for each weight is no difference. By default the number of requests, whatever
+    /// the metric.
     fn load(&self, metric: Metric, now: Instant) -> u64 {
         let _ = (metric, now);
         u64::from(self.in_flight()) + 1

@@ -21,7 +21,7 @@ use crate::{
     openings::{CurrentOpenings, SlotMark},
 };
 
-/// Loads count in parts of a request, so that a decaying failure can be less than one.
+/// Failures count in parts of a request, so that they can decay.
 const PARTS: u32 = 256;
 /// What a failure weighs beside requests in flight, and how many count at most.
 const MOST_FAILURES: u32 = 64 * PARTS;
@@ -186,7 +186,8 @@ impl<T> Member<T> {
     pub(crate) fn load(&self, metric: Metric, now: Instant) -> u64 {
         let requests = u64::from(self.door.read().in_flight()) + 1;
         match metric {
-            Metric::InFlight => requests * u64::from(PARTS) + u64::from(self.failures.left(|| self.millis(now))),
+            // Whole ones: who has failed lately is never equal to one that has not.
+            Metric::InFlight => requests + u64::from(self.failures.left(|| self.millis(now)).div_ceil(PARTS)),
             Metric::PeakEwma => requests * u64::from(self.latency.left(|| self.millis(now)).max(LEAST_MICROS)),
         }
     }

@@ -11,8 +11,8 @@
 //! | [`Random`] | `random` | anyone, by weight | many independent balancers share one set of backends |
 //! | [`Failover`] | `!` | whom the first group picks that can | there are spares, or sites of first and second choice |
 //!
-//! In doubt take `least-loaded` for requests: while all backends do equally well it deals in turn, as `round-robin`
-//! does, and it goes round the one that does not. Take `round-robin`, the default, for connections that live long and
+//! In doubt take `least-loaded` for requests: while all backends do equally well it deals in turn and by weight, as
+//! `round-robin` does, and it goes round the one that does not. Take `round-robin`, the default, for connections that live long and
 //! cost little, and whenever somebody must be able to say who is next. The names are those of
 //! [`SelectorKind`](crate::SelectorKind); a [`Config`](crate::Config) has one for each group.
 //!
@@ -32,7 +32,8 @@
 //! | | weight | a backend that is full or down | slow start, and less than [all of its share](crate::health::Share) |
 //! |---|---|---|---|
 //! | `round-robin` | turns: 5, 1, 1 give a a b a c a a | its turn passes to the next: the others keep their proportions | a smaller weight |
-//! | `least-loaded`, `peak-ewma` | load is divided by it; beyond 8 backends draws too | is not compared | a smaller weight |
+//! | `least-loaded` | load is divided by it; turns of the equally loaded, beyond 8 backends chance | is not compared | a smaller weight |
+//! | `peak-ewma` | load is divided by it; beyond 8 backends chance | is not compared | a smaller weight |
 //! | `random` | chance | another draw | a smaller weight |
 //! | `hash` | its share of the keys; a change moves only the difference | the next group (`%`), or another backend that takes over ([spilling](Hash::spilling), balance's `-H`) | a smaller limit: no key moves. Without a limit nothing |
 //! | `bucket-fill` | only 0 counts | the next bucket | a smaller limit. Without a limit nothing |
@@ -56,6 +57,28 @@
 //! ```
 //!
 //! # By load
+//! A backend is less loaded than another if with the request it would be no busier, for its weight, than the other is
+//! without it. Who is neither more nor less loaded than another gets in turn what its weight says. So weights, slow starts
+//! and shares count when nobody is busy as they do when all are, and a backend with a small part of its share is not
+//! filled for being idle:
+//! ```
+//! use lb_core::{Config, Request, SelectorKind, selector::Metric, sim::World};
+//! let picked = |at_once: usize| {
+//!     let mut world = World::new(7);
+//!     let mut config: Config = "a:::3 b".parse()?;
+//!     config.groups[0].selector = SelectorKind::LeastLoaded(Metric::InFlight);
+//!     let balancer = world.balancer(config);
+//!     for _ in 0..400 / at_once {
+//!         let request = Request::new(world.now());
+//!         let running: Result<Vec<_>, _> = (0..at_once).map(|_| balancer.pick(&request, world.rng())).collect();
+//!         drop(running?);
+//!     }
+//!     let picked: Vec<u64> = balancer.stats().backends.iter().map(|backend| backend.picked()).collect();
+//!     Ok::<_, Box<dyn std::error::Error>>(picked)
+//! };
+//! assert_eq!((picked(1)?, picked(200)?), (vec![300, 100], vec![300, 100]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //! Load is what this balancer has sent and not yet heard of. So it must hear: a lease that is dropped counts as
 //! cancelled and says nothing. A backend that fails at once never has much in flight; only because failures are
 //! reported, and each counts like a request for some seconds, does that attract nobody. One that fails slowly, or
@@ -84,7 +107,9 @@
 //! # By latency
 //! The average rises at once and falls slowly, so one slow answer is remembered for seconds. It is the time to
 //! [`Lease::answered`](crate::Lease::answered), else to the end: without that call a long download looks like a slow
-//! backend. A backend of which nothing is known counts as fast, so give it a slow start. Of many balancers that see
+//! backend. Latency times requests is divided by weight, so where nobody is busy three times the weight wins until it is
+//! three times as slow: there is no turn in it. A backend of which nothing is known counts as fast, so give it a slow
+//! start. Of many balancers that see
 //! the same fast backend all prefer it: limits keep it alive.
 //! ```
 //! use lb_core::{Config, Outcome, Request, SelectorKind, selector::Metric, sim::World};
@@ -208,6 +233,7 @@ mod ranking;
 mod round_robin;
 mod shares;
 mod turns;
+mod wheel;
 
 use std::fmt::Debug;
 
