@@ -172,7 +172,7 @@ fn checks_of_a_pool_are_made_and_logged_as_its_own() {
 #[test]
 fn commands_of_checks_get_nothing_that_lb_was_left_by_who_started_it() {
     let alpha = Backend::start("alpha");
-    let check = "checks = [{ command = \"test ! -e /proc/$$/fd/7\" }], interval = \"50ms\"";
+    let check = "checks = [{ command = \"test ! -e /proc/$$/fd/7\", timeout = \"10s\" }], interval = \"50ms\"";
     let pool = format!("groups = \"{}\"\nprobes = {{ {check} }}", alpha.word());
     let file = File::new(&shared(&pool, fresh_address(), fresh_address()));
     let mut command = std::process::Command::new("sh");
