@@ -91,7 +91,7 @@ struct Front {
 
 impl Front {
     fn new(apps: &[App]) -> Self {
-        let spec: MonitorSpec = "http=/health:expect=UP:interval=0.1:timeout=0.1".parse().unwrap();
+        let spec: MonitorSpec = "http=/health:expect=UP:interval=0.1:timeout=5".parse().unwrap();
         let interval = spec.interval();
         let policy = RiseFall::new(NonZeroU32::MIN, NonZeroU32::MIN).with_intervals(interval, interval);
         let backends = apps.iter().map(|app| BackendConfig::new(app.address.to_string()));
@@ -113,6 +113,7 @@ impl Front {
         let up = || self.balancer.stats().backends.iter().map(|one| one.health == Health::Up).collect::<Vec<_>>();
         let waited = timeout(HUNG, async {
             while up() != wanted {
+                // Health has no event here that one could wait for.
                 sleep(Duration::from_millis(5)).await;
             }
         });
@@ -156,6 +157,17 @@ impl Load {
         };
         let clients = (0..clients).map(client).collect();
         Self { stop, answered, failed, clients }
+    }
+
+    /// Until so many more requests have been answered.
+    async fn goes_on(&self, more: u64) {
+        let until = self.answered.load(SeqCst) + more;
+        let waited = timeout(HUNG, async {
+            while self.answered.load(SeqCst) < until {
+                sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "{} of {until} are answered", self.answered.load(SeqCst));
     }
 
     /// How many requests were answered, and what became of the others.
@@ -218,7 +230,7 @@ fn counted(last: &str) -> (u64, u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_of_all_instances_fails_no_request_and_none_comes_before_the_warm_up() {
-    let mut apps: Vec<App> = (1..=3).map(|host| App::start(&own_address(host), "0.1", "1.2")).collect();
+    let mut apps: Vec<App> = (1..=3).map(|host| App::start(&own_address(host), "0.1", "3")).collect();
     let front = Front::new(&apps);
     front.are_up(&[true; 3]).await;
     let load = Load::on(front.address, 10, 30);
@@ -231,13 +243,13 @@ async fn a_restart_of_all_instances_fails_no_request_and_none_comes_before_the_w
         let last = tokio::task::spawn_blocking(move || app.ended()).await.unwrap();
         let (served, early) = counted(&last);
         assert!(last.starts_with("Served(Ok(())): ") && served > 0 && early == 0, "{last}");
-        apps.insert(slot, App::start(&address, "0.5", "1.2"));
+        apps.insert(slot, App::start(&address, "0.5", "3"));
         front.are_up(&[true; 3]).await;
+        load.goes_on(60).await;
     }
-    sleep(Duration::from_millis(500)).await;
+    load.goes_on(100).await;
     let (answered, failed) = load.end().await;
     assert!(failed.is_empty(), "{} of {answered} failed: {:?}", failed.len(), failed.first());
-    assert!(answered > 300, "{answered}");
     for app in apps {
         app.terminate();
         let last = tokio::task::spawn_blocking(move || app.ended()).await.unwrap();
@@ -255,9 +267,12 @@ async fn an_instance_with_too_much_load_is_left_alone_until_that_is_over() {
     apps[1].says("UP");
     assert_eq!(post(apps[1].address, "/load", "much").await.0, 400);
     // That colour stays for a second.
-    while post(apps[0].address, "/load", "95").await.1 != "RED\n" {
-        sleep(Duration::from_millis(50)).await;
-    }
+    let red = timeout(HUNG, async {
+        while post(apps[0].address, "/load", "95").await.1 != "RED\n" {
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    red.await.expect("it becomes red");
     apps[0].says("DOWN: load: RED");
     front.are_up(&[false, true]).await;
     post(apps[0].address, "/load", "10").await;
