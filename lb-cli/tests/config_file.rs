@@ -131,7 +131,7 @@ fn each_service_has_settings_of_its_own_and_inherits_the_others() {
     let (one, two) = (fresh_address(), fresh_address());
     let text = shared(&format!("groups = \"{}\"", alpha.word()), one, two);
     let text = text.replace("[services.two]", "idle_timeout = \"never\"\n[services.two]");
-    let file = File::new(&(text + "[defaults]\nidle_timeout = \"50ms\"\nsource = \"127.0.0.9\"\n"));
+    let file = File::new(&(text + "[defaults]\nidle_timeout = \"1s\"\nsource = \"127.0.0.9\"\n"));
     let lb = file.run();
     lb.line_with("two: listening on");
     let (mut patient, mut hasty) = (Session::open(one), Session::open(two));
