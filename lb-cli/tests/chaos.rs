@@ -19,9 +19,6 @@ use lb_core::rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use rustix::process::Signal;
 use support::{Control, PATIENCE, Running, Stop, fresh_address, wait_for};
 
-/// How long after a disturbance a broken session may be one that it broke.
-const AFTERMATH: Duration = Duration::from_secs(1);
-
 const KIND: u8 = 0;
 const RUDE: u8 = 1;
 const SLOW: u8 = 2;
@@ -116,18 +113,22 @@ fn visit(front: SocketAddr, bytes: usize, seed: u64) -> Visit {
     }
 }
 
-/// When something was done that may break sessions.
+/// From when to when something was done that may break sessions; the last one may go on.
 #[derive(Default)]
-struct Disturbances(Mutex<Vec<Instant>>);
+struct Disturbances(Mutex<Vec<(Instant, Option<Instant>)>>);
 
 impl Disturbances {
-    fn note(&self) {
-        self.0.lock().unwrap().push(Instant::now());
+    /// Whoever comes once this has been done is not concerned.
+    fn during(&self, what: impl FnOnce()) {
+        self.0.lock().unwrap().push((Instant::now(), None));
+        what();
+        self.0.lock().unwrap().last_mut().unwrap().1 = Some(Instant::now());
     }
 
     /// Whether a session of this time may have been broken by one.
     fn explain(&self, begin: Instant, end: Instant) -> bool {
-        self.0.lock().unwrap().iter().any(|at| *at <= end && *at + AFTERMATH >= begin)
+        let all = self.0.lock().unwrap();
+        all.iter().any(|(from, to)| *from <= end && to.is_none_or(|to| begin <= to))
     }
 }
 
@@ -140,10 +141,9 @@ fn disturb(moody: &mut Moody, rng: &mut SmallRng, disturbances: &Disturbances) {
     let pause = Duration::from_millis(u64::from(50 + rng.next_u32() % 500));
     match rng.next_u32() % 4 {
         0 => {
-            disturbances.note();
-            drop(moody.process.take());
+            // Killed, and waited for.
+            disturbances.during(|| drop(moody.process.take()));
             thread::sleep(pause);
-            disturbances.note();
             moody.revive();
         }
         1 => {
@@ -151,16 +151,11 @@ fn disturb(moody: &mut Moody, rng: &mut SmallRng, disturbances: &Disturbances) {
             thread::sleep(pause);
             moody.signal(Signal::CONT);
         }
-        2 => {
+        2 => disturbances.during(|| {
             moody.mood.store(RUDE, Relaxed);
-            let end = Instant::now() + pause;
-            while Instant::now() < end {
-                disturbances.note();
-                thread::sleep(Duration::from_millis(20));
-            }
+            thread::sleep(pause);
             moody.mood.store(KIND, Relaxed);
-            disturbances.note();
-        }
+        }),
         _ => {
             moody.mood.store(SLOW, Relaxed);
             thread::sleep(pause);

@@ -4,7 +4,7 @@ mod support;
 
 use std::process::{Command, Output};
 
-use support::{Backend, PORT, Running, command, fresh_address, fresh_ip, run};
+use support::{Backend, Directory, PORT, Running, command, fresh_address, fresh_ip, run};
 
 /// The one line behind `lb: `, after a look at everything else.
 fn refused(said: &Output, status: i32) -> String {
@@ -129,8 +129,8 @@ fn an_address_of_another_machine_is_refused() {
 #[test]
 fn a_second_instance_does_not_start() {
     let alpha = Backend::start("alpha");
-    let elsewhere = std::env::temp_dir().join(format!("lb-second-{}", std::process::id()));
-    let directory = elsewhere.to_str().expect("text");
+    let elsewhere = Directory::new();
+    let directory = &elsewhere.join("control");
     for (first, second) in [("1", "1"), ("1", "4"), ("4", "1"), ("4", "4")] {
         let (_lb, front) = Running::balancing(&["--workers", first], &[&alpha.word()]);
         let (ip, port) = (front.ip().to_string(), PORT.to_string());
@@ -143,7 +143,7 @@ fn a_second_instance_does_not_start() {
         assert!(line.ends_with("; another lb, or another program, listens there"), "{line}");
         assert_eq!(support::ask_times(4, front), ["alpha"; 4]);
     }
-    std::fs::remove_dir(elsewhere).expect("it is empty");
+    std::fs::remove_dir(directory).expect("it is empty");
 }
 
 #[test]
@@ -155,18 +155,19 @@ fn a_port_below_1024_without_the_right_to_it_names_both_remedies() {
     let mut as_nobody = Command::new("setpriv");
     as_nobody.args(["--reuid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]);
     // Where nobody can read: not behind a home directory that is closed.
-    let copy = std::env::temp_dir().join(format!("lb-{}", std::process::id()));
-    std::fs::copy(env!("CARGO_BIN_EXE_lb"), &copy).expect("a copy");
+    let directory = Directory::new();
+    let copy = directory.join("lb");
+    // By another process: what another test starts meanwhile would have our file open for writing for a moment, and such
+    // a file cannot be run.
+    assert!(Command::new("cp").args([env!("CARGO_BIN_EXE_lb"), &copy]).status().expect("cp").success());
     as_nobody.arg(&copy).args(args);
     let floor = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
     let root = rustix::process::geteuid().is_root();
     let setpriv = Command::new("setpriv").arg("--version").output().is_ok();
     if floor.trim() != "1024" || (root && !setpriv) {
-        let _ = std::fs::remove_file(&copy);
         return println!("skipped: everybody may have port 81 here, or there is no setpriv");
     }
     let said = run(if root { &mut as_nobody } else { &mut as_we_are });
-    let _ = std::fs::remove_file(&copy);
     let line = refused(&said, 71);
     assert!(line.starts_with(&format!("cannot listen on {ip}:81: ")), "{line}");
     assert!(line.contains("; start lb as root, or give it the right to ports below 1024: setcap "), "{line}");

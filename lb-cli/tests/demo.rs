@@ -69,10 +69,11 @@ fn a_port_that_was_asked_for_must_be_free() {
 fn any_port_will_do_when_the_usual_one_is_taken() {
     // By us, or by whoever has it already.
     let _taken = TcpListener::bind("127.0.0.1:8080");
-    let demo = Running::demo(&["--seconds", "0.3"]);
+    let demo = Running::demo(&[]);
     let welcome = demo.line_with("lb balances http://");
     assert!(welcome.ends_with(" (port 8080 is taken)."), "{welcome}");
     assert!(http_get(front(&welcome)).contains("hello from "));
+    demo.signal(Signal::TERM);
     assert_eq!(demo.ended().0.code(), Some(0));
 }
 

@@ -39,11 +39,10 @@ fn what_people_disabled_is_not_touched() {
     let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
     let (_lb, control) = Control::start(&["-m", CONNECT], &[&alpha.word(), &beta.word()]);
     control.must("disable 0");
-    // Two rounds of the other one, so that there was time for ours.
-    let rounds = Instant::now();
-    while rounds.elapsed() < Duration::from_millis(600) {
+    // Rounds of the other one, so that there was time for ours.
+    for _ in 0..3 {
+        beta.wait_for_visits(1);
         assert_eq!(control.status(0), "DIS");
-        thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(ask_times(3, control.front), ["beta"; 3]);
 }
@@ -65,11 +64,12 @@ fn noenable_and_nodisable_do_one_half_each() {
     let (_lb, nodisable) = Control::start(&["-m", &format!("{CONNECT}:nodisable")], &words);
     let (lb, noenable) = Control::start(&["-m", &format!("{CONNECT}:noenable")], &words);
     lb.line_with("down");
+    // Rounds of the one that is there, so that there was time for the other: who could change nothing is not checked.
+    alpha.wait_for_visits(3);
     let _back = Backend::at("back", dead);
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_millis(600) {
+    for _ in 0..3 {
+        alpha.wait_for_visits(1);
         assert_eq!((noenable.status(0), nodisable.status(0)), ("dis".to_owned(), "ENA".to_owned()));
-        thread::sleep(Duration::from_millis(50));
     }
     noenable.must("enable 0");
     assert_eq!(noenable.status(0), "ENA");
@@ -219,7 +219,10 @@ fn monitoring_can_be_paused() {
     assert_eq!(control.must("monitor disable"), "monitor is already disabled\n");
     assert_eq!(control.must("m show"), format!("{running}disabled\n"));
     let _back = Backend::at("back", dead);
-    thread::sleep(Duration::from_millis(600));
+    // So much time that another one, which is not paused, makes its rounds.
+    let beta = Backend::start("beta");
+    let (_other, _) = Control::start(&["-m", CONNECT], &[&beta.word()]);
+    beta.wait_for_visits(4);
     assert_eq!(control.status(1), "dis");
     assert_eq!(control.must("monitor enable"), "monitor is now enabled\n");
     assert_eq!(control.must("monitor enable"), "monitor is already enabled\n");

@@ -25,6 +25,15 @@ fn memory_kib(lb: &Running) -> u64 {
     line.trim().split(' ').next().unwrap().parse().unwrap()
 }
 
+/// Whether no thread of it runs or could.
+fn is_idle(lb: &Running) -> bool {
+    let mut threads = fs::read_dir(format!("/proc/{}/task", lb.id())).unwrap();
+    threads.all(|thread| {
+        let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+        stat.rsplit(") ").next().unwrap().starts_with('S')
+    })
+}
+
 /// `LB_SOAK_REQUESTS` is as long as one likes.
 #[test]
 fn many_requests_leave_descriptors_and_memory_where_they_were() {
@@ -145,12 +154,13 @@ fn clients_that_do_not_read_take_little_memory_and_disturb_nobody() {
     for client in &mut stalled {
         assert_eq!(client.head("GET").status(), 200);
     }
-    // As much as can go into all the buffers has gone there when the backend cannot say more.
-    let mut last = 0;
+    // As much as can go into all the buffers has gone there when the backend cannot say more and lb has nothing to do.
+    let (mut last, mut worked) = (0, lb.worked());
     wait_for("memory to settle", || {
         thread::sleep(std::time::Duration::from_millis(200));
-        let now_kib = memory_kib(&lb);
-        std::mem::replace(&mut last, now_kib) == now_kib
+        let now = (memory_kib(&lb), lb.worked());
+        let before = (std::mem::replace(&mut last, now.0), std::mem::replace(&mut worked, now.1));
+        before == now && is_idle(&lb)
     });
     assert!(last <= before_kib + CLIENTS * 128, "{before_kib} KiB became {last}");
     let mut client = Client::to(front);

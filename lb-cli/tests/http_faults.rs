@@ -8,13 +8,12 @@ mod wire;
 
 use std::{
     net::SocketAddr,
-    sync::atomic::AtomicBool,
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
-use support::{Asked, File, Quick, Running, Stop, askers, fresh_address, wait_for};
+use support::{Asked, File, Load, Quick, Running, askers, fresh_address, wait_for};
 use wire::{Backend, Client, End, Refusing, bulk};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -47,16 +46,8 @@ impl Killable {
 }
 
 /// What askers saw while this was done.
-fn meanwhile(front: SocketAddr, clients: usize, what: impl FnOnce()) -> Asked {
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let asking = scope.spawn(|| askers(front, clients, PAUSE, &stop));
-        {
-            let _end_of_all = Stop(&stop);
-            what();
-        }
-        asking.join().unwrap()
-    })
+fn meanwhile(front: SocketAddr, clients: usize, what: impl FnOnce(&Load)) -> Asked {
+    Load::meanwhile(|load| askers(front, clients, PAUSE, load), what)
 }
 
 #[test]
@@ -75,7 +66,7 @@ fn a_backend_that_is_killed_in_mid_answer_is_seen_to_be_gone_at_once() {
         });
         let mut killable = Killable::start(&backend.word());
         let (_lb, front) = Running::balancing(&["--http"], &[&killable.word()]);
-        // The machine may have other things to do; not every time.
+        // The machine may have other things to do; not every time, and not for as long as any timeout takes.
         let quickest = (0..3).map(|round| {
             if round > 0 {
                 killable.revive();
@@ -90,7 +81,7 @@ fn a_backend_that_is_killed_in_mid_answer_is_seen_to_be_gone_at_once() {
             begin.elapsed()
         });
         let quickest = quickest.min().unwrap();
-        assert!(quickest < Duration::from_millis(200), "{quickest:?}");
+        assert!(quickest < Duration::from_secs(2), "{quickest:?}");
     }
 }
 
@@ -98,9 +89,8 @@ fn a_backend_that_is_killed_in_mid_answer_is_seen_to_be_gone_at_once() {
 fn two_of_three_backends_that_refuse_cost_no_request() {
     let (good, bad) = (Quick::start("good"), [Refusing::new(), Refusing::new()]);
     let (lb, front) = Running::balancing(&["--http"], &[&bad[0].word(), &good.word(), &bad[1].word()]);
-    let asked = meanwhile(front, 8, || thread::sleep(Duration::from_secs(3)));
+    let asked = meanwhile(front, 8, |load| load.wait_for(1_000));
     assert!(asked.failed.is_empty() && asked.refused == 0 && asked.closed == 0, "{asked:?}");
-    assert!(asked.served > 500, "only {} were served", asked.served);
     lb.signal(Signal::TERM);
     assert_eq!(lb.ended().0.code(), Some(0));
 }
@@ -110,14 +100,11 @@ fn a_backend_that_is_killed_again_and_again_costs_no_request() {
     let (steady, behind) = (Quick::start("steady"), Quick::start("moody"));
     let mut moody = Killable::start(&behind.word());
     let (lb, front) = Running::balancing(&["--http"], &[&moody.word(), &steady.word()]);
-    let mut kills = 0;
-    let mut asked = meanwhile(front, 8, || {
-        let begin = Instant::now();
-        while begin.elapsed() < Duration::from_secs(5) {
-            thread::sleep(Duration::from_millis(300));
+    let mut asked = meanwhile(front, 8, |load| {
+        for _ in 0..10 {
+            load.wait_for(200);
             moody.kill();
-            kills += 1;
-            thread::sleep(Duration::from_millis(200));
+            load.wait_for(100);
             moody.revive();
         }
     });
@@ -128,8 +115,8 @@ fn a_backend_that_is_killed_again_and_again_costs_no_request() {
         asked.served,
         asked.failed.first()
     );
-    assert!(kills > 3 && asked.served > 500, "{kills} kills, {} served", asked.served);
-    assert!(asked.within(1000) < Duration::from_secs(3), "{:?}", asked.within(1000));
+    // Nobody waits until a connect is given up, which takes 5 s.
+    assert!(asked.within(1000) < Duration::from_secs(4), "{:?}", asked.within(1000));
     lb.signal(Signal::TERM);
     assert_eq!(lb.ended().0.code(), Some(0));
 }
@@ -139,14 +126,13 @@ fn a_stop_under_load_loses_no_request() {
     for _ in 0..3 {
         let (a, b) = (Quick::start("a"), Quick::start("b"));
         let (lb, front) = Running::balancing(&["--http"], &[&a.word(), &b.word()]);
-        let asked = meanwhile(front, 16, || {
-            thread::sleep(Duration::from_millis(500));
+        let asked = meanwhile(front, 16, |load| {
+            load.wait_for(500);
             lb.signal(Signal::TERM);
             let (status, lines) = lb.ended();
             assert_eq!(status.code(), Some(0), "{lines:?}");
         });
         assert!(asked.failed.is_empty(), "{} of {}: {:?}", asked.failed.len(), asked.served, asked.failed.first());
-        assert!(asked.served > 100, "only {} were served", asked.served);
     }
 }
 
@@ -189,13 +175,13 @@ fn reloads_under_load_lose_no_request() {
     let file = File::new(&text(0));
     let lb = file.run();
     lb.line_with("listening on");
-    let asked = meanwhile(front, 8, || {
+    let asked = meanwhile(front, 8, |load| {
         for at in 1..=12 {
-            thread::sleep(Duration::from_millis(250));
+            load.wait_for(100);
             file.rewrite(&text(at));
             lb.signal(Signal::HUP);
         }
-        thread::sleep(Duration::from_millis(250));
+        load.wait_for(100);
     });
     assert!(
         asked.failed.is_empty() && asked.refused == 0,
@@ -204,12 +190,18 @@ fn reloads_under_load_lose_no_request() {
         asked.served,
         asked.failed.first()
     );
-    assert!(asked.served > 500, "only {} were served", asked.served);
     lb.signal(Signal::TERM);
     let (status, lines) = lb.ended();
     assert_eq!(status.code(), Some(0));
     let reloaded = |line: &String| line.contains("reloaded: ") && !line.contains("not reloaded");
     assert!(lines.iter().any(reloaded) && !lines.iter().any(|line| line.contains("not reloaded")), "{lines:#?}");
+}
+
+/// Whether this client, to whom nobody listens, was told so at most.
+fn is_cut(client: &mut Client) -> bool {
+    let (end, heard) = client.rest();
+    assert!(heard.is_empty() || heard.starts_with(b"HTTP/1.1 408 "), "{}", wire::show(&heard));
+    end != End::Hung
 }
 
 /// `LB_SLOW_CLIENTS` are as many as one likes.
@@ -225,27 +217,23 @@ fn heads_that_dribble_are_cut_in_time_and_disturb_nobody() {
     ));
     let lb = file.run();
     lb.line_with("listening on");
-    let mut asked = meanwhile(front, 2, || {
+    let mut asked = meanwhile(front, 2, |load| {
         let begin = Instant::now();
         let mut dribbling: Vec<_> = (0..slow).map(|_| Client::to(front)).collect();
         for client in &mut dribbling {
             client.say("GET / HTTP/1.1\r\nHost: a\r\nX-A: ");
         }
-        while begin.elapsed() < Duration::from_millis(1_500) {
-            for client in &mut dribbling {
-                client.say("x");
-            }
+        // For as long as anybody listens: what is said does not give them more time.
+        wait_for("all to be cut", || {
             thread::sleep(Duration::from_millis(100));
-        }
-        for client in &mut dribbling {
-            let (end, heard) = client.rest();
-            assert_ne!(end, End::Hung);
-            assert!(heard.is_empty() || heard.starts_with(b"HTTP/1.1 408 "), "{}", wire::show(&heard));
-        }
-        let took = begin.elapsed();
-        assert!(took > Duration::from_millis(1_600) && took < Duration::from_millis(4_500), "{took:?}");
+            dribbling.retain_mut(|client| client.can_say("x") || !is_cut(client));
+            dribbling.is_empty()
+        });
+        assert!(begin.elapsed() > Duration::from_millis(1_600), "{:?}", begin.elapsed());
+        load.wait_for(200);
     });
     assert!(asked.failed.is_empty() && asked.refused == 0, "{:?}", asked.failed.first());
-    assert!(asked.served > 200 && asked.within(990) < Duration::from_millis(50), "{:?}", asked.within(990));
+    // Nobody waits until they have been cut.
+    assert!(asked.within(990) < Duration::from_secs(1), "{:?}", asked.within(990));
     wait_for("their descriptors to be closed", || lb.descriptors() < slow);
 }

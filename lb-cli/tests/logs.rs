@@ -17,7 +17,9 @@ use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
 };
 use serde_json::Value;
-use support::{Backend, Daemon, Notices, PORT, Running, ask, ask_times, command, fresh_address, run, wait_for};
+use support::{
+    Backend, Daemon, Directory, Notices, PORT, Running, ask, ask_times, command, fresh_address, run, wait_for,
+};
 
 #[test]
 fn json_is_one_object_a_line_and_says_what_is_known() {
@@ -55,7 +57,8 @@ fn a_failure_is_an_object_too() {
 fn events_have_the_time_unless_a_journal_adds_it() {
     let front = fresh_address();
     let (ip, port) = (front.ip().to_string(), PORT.to_string());
-    let path = std::env::temp_dir().join(format!("lb-log-{}", std::process::id()));
+    let directory = Directory::new();
+    let path = directory.join("log");
     for is_journal in [false, true] {
         let file = File::create(&path).unwrap();
         let there = file.metadata().unwrap();
@@ -76,7 +79,6 @@ fn events_have_the_time_unless_a_journal_adds_it() {
         lb.0.kill().unwrap();
         lb.0.wait().unwrap();
     }
-    fs::remove_file(&path).unwrap();
 }
 
 #[test]
@@ -84,11 +86,11 @@ fn a_terminal_that_nobody_reads_keeps_no_client_waiting() {
     let alpha = Backend::start("alpha");
     let front = fresh_address();
     let (ip, port) = (front.ip().to_string(), PORT.to_string());
-    let reader = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    let reader = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&reader).unwrap();
     unlockpt(&reader).unwrap();
     let name = ptsname(&reader, Vec::new()).unwrap();
-    let terminal = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+    let terminal = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
     let mut lb = command(&["-d", "-b", &ip, &port, &alpha.word()]);
     let _lb = Child(lb.stdout(Stdio::null()).stderr(terminal).spawn().unwrap());
     let mut reader = BufReader::new(File::from(reader));

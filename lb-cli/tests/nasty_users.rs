@@ -78,16 +78,19 @@ fn others_are_served(front: SocketAddr, what: impl FnOnce()) -> usize {
         let other = |number: u8| {
             let (stop, mut client, mut served) = (&stop, client_of(front, number), 0);
             move || {
-                while !stop.load(Relaxed) {
+                loop {
                     let answer = client.ask(request("GET", "/", ""));
                     assert_eq!(answer.status(), 200, "{}", answer.text());
                     served += 1;
                     if served % 5 == 0 || answer.closes() {
                         client = client_of(front, number);
                     }
+                    if stop.load(Relaxed) {
+                        return served;
+                    }
+                    // A load, not a race for the processors.
                     thread::sleep(Duration::from_millis(3));
                 }
-                served
             }
         };
         let asking: Vec<_> = OTHERS.into_iter().map(|number| scope.spawn(other(number))).collect();
@@ -121,7 +124,7 @@ fn be_nasty(front: SocketAddr, text: &str, times: usize, at_a_time: usize) {
 fn takes_nobody_down(page: &str, times: usize, at_a_time: usize) {
     let apps = ["a", "b", "c"].map(App::start);
     // Long enough for the good ones on a machine that has other things to do.
-    let lb = Lb::start(&apps, "", "first_byte_timeout = \"1s\"");
+    let lb = Lb::start(&apps, "", "first_byte_timeout = \"2s\"");
     let served = others_are_served(lb.front, || {
         for method in ["GET", "POST"] {
             be_nasty(lb.front, &request(method, page, ""), times, at_a_time);
@@ -129,8 +132,7 @@ fn takes_nobody_down(page: &str, times: usize, at_a_time: usize) {
         }
     });
     assert!(served > 20, "others were served {served} times");
-    let others = others_are_served(lb.front, || thread::sleep(Duration::from_millis(100)));
-    assert!(others > 0);
+    assert!(others_are_served(lb.front, || ()) >= OTHERS.len(), "afterwards, each once at least");
     let lines = lb.ended();
     assert!(lines.iter().all(|line| !line.contains("ejected")), "{lines:#?}");
 }
@@ -165,6 +167,11 @@ fn a_request_that_kills_visits_two_backends_at_most() {
 
 /// Sixteen clients come again and again until it is so.
 fn until(front: SocketAddr, target: &str, what: &str, is_so: impl Fn() -> bool) {
+    while_they_come(front, target, || wait_for(what, is_so));
+}
+
+/// Sixteen clients come again and again while this is done.
+fn while_they_come<R>(front: SocketAddr, target: &str, what: impl FnOnce() -> R) -> R {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let _end_of_all = Stop(&stop);
@@ -174,34 +181,36 @@ fn until(front: SocketAddr, target: &str, what: &str, is_so: impl Fn() -> bool) 
                 while !stop.load(Relaxed) {
                     for number in (10..26).skip(part).step_by(4) {
                         ask(front, number, &request("GET", target, ""));
+                        // A load, not a race for the processors.
                         thread::sleep(Duration::from_millis(1));
                     }
                 }
             });
         }
-        wait_for(what, is_so);
-    });
+        what()
+    })
 }
 
 /// The bad one of three goes, for growing times, and comes back when it is good; the others never go.
 fn goes_and_comes_back(mood: Mood) {
     let apps = ["a", "b", "c"].map(App::start);
-    let lb = Lb::start(&apps, "", "first_byte_timeout = \"300ms\"");
+    // The good ones are good on a machine that has other things to do, too.
+    let patience = if mood == Mood::Hangs { "first_byte_timeout = \"1s\"" } else { "" };
+    let lb = Lb::start(&apps, "", patience);
     let b = &apps[1];
     b.is(mood);
     until(lb.front, "/", "the ejection", || lb.healths()[1] == "ejected");
     lb.running.line_with("ejected (");
-    // Those that were under way have come; from here on there are trials alone, as many as are told, and the next.
-    b.wait_until_idle();
-    let came = b.came();
     let told = |line: &str| line.rsplit_once(" for ").unwrap().1.trim_end_matches(')').to_owned();
-    let mut periods = Vec::new();
-    until(lb.front, "/", "two trials", || b.came() >= came + 2);
-    for _ in 0..2 {
-        periods.push(told(&lb.running.line_with("tried again")));
-    }
+    let (periods, visits) = while_they_come(lb.front, "/", || {
+        let first = told(&lb.running.line_with("tried again"));
+        // Those that were under way have come long ago; from here on there are trials alone, and while one takes long there
+        // may be another. Work would be hundreds.
+        let came = b.came();
+        ([first, told(&lb.running.line_with("tried again"))], b.came() - came)
+    });
     assert_eq!(periods, ["1s", "2s"]);
-    assert!(b.came() - came <= 3, "{} visits in two periods", b.came() - came);
+    assert!(visits < 10, "{visits} visits in a period");
     b.is(Mood::Good);
     until(lb.front, "/", "its return", || lb.healths()[1] == "up");
     let came = b.came();

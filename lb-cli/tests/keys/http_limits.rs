@@ -135,21 +135,24 @@ fn connections_are_kept_for_a_time() {
     });
 }
 
-/// The status of a request that comes while the only place is taken.
-fn second(lb: &Lb, service: usize) -> u16 {
+/// The status of a request that comes while the only place is taken; it may wait for that.
+fn second(lb: &Lb, alpha: &Web, service: usize, waits: bool) -> u16 {
     let [mut first, mut second] = [(); 2].map(|()| Client::new(lb.fronts[service]));
-    first.send("GET /wait/1000 HTTP/1.1\r\nHost: site.example\r\n\r\n");
+    first.send("GET /held HTTP/1.1\r\nHost: site.example\r\n\r\n");
     wait_for("the first to be there", || lb.count(service, 0, "in_flight") == 1);
-    let status = second.get("/", "").status;
+    second.send("GET / HTTP/1.1\r\nHost: site.example\r\n\r\n");
+    assert!(!waits || second.waits(Duration::from_millis(200)));
+    let refused = (!waits).then(|| second.answer().unwrap().status);
+    alpha.release();
     assert_eq!(first.answer().unwrap().status, 200);
-    status
+    refused.unwrap_or_else(|| second.answer().unwrap().status)
 }
 
 fn with_one_place(line: &str, otherwise: &str) {
     let place = Place::new();
     let alpha = Web::start(&place, "alpha");
     for lb in both_ways(&place, &format!("groups = \"{}:1\"", alpha.address), line, otherwise) {
-        assert_eq!([0, 1].map(|service| second(&lb, service)), [503, 200]);
+        assert_eq!([(0, false), (1, true)].map(|(service, waits)| second(&lb, &alpha, service, waits)), [503, 200]);
     }
 }
 

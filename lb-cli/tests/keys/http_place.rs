@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
     thread,
     time::Duration,
 };
@@ -14,24 +14,38 @@ use crate::{
 };
 
 /// A backend that answers with its name, the number of the connection, and the head that it got. `/wait/MS` begins that
-/// late, `/pause/MS` stops in the middle, `/upgrade` becomes a tunnel that echoes.
+/// late, `/held` when it is told to, `/pause/MS` stops in the middle, `/upgrade` becomes a tunnel that echoes.
 pub(crate) struct Web {
     pub(crate) address: SocketAddr,
     /// Connections that have ended, by number.
     closed: Arc<Mutex<Vec<usize>>>,
+    held: Arc<Held>,
+}
+
+/// How many requests that are held may be answered.
+#[derive(Default)]
+struct Held(Mutex<usize>, Condvar);
+
+impl Held {
+    fn wait(&self) {
+        let free = self.0.lock().unwrap();
+        *self.1.wait_while(free, |free| *free == 0).unwrap() -= 1;
+    }
 }
 
 impl Web {
     pub(crate) fn start(place: &Place, name: &'static str) -> Self {
-        Self::with(place.listener(), move |stream, number| serve(stream, name, number))
+        let held = Arc::<Held>::default();
+        let own = Arc::clone(&held);
+        Self::with(place.listener(), held, move |stream, number| serve(stream, name, number, &own))
     }
 
     /// One that breaks each request off once it has come.
     pub(crate) fn breaking(place: &Place) -> Self {
-        Self::with(place.listener(), |stream, _| drop(head(&mut BufReader::new(stream))))
+        Self::with(place.listener(), Arc::default(), |stream, _| drop(head(&mut BufReader::new(stream))))
     }
 
-    fn with(listener: TcpListener, serve: impl Fn(TcpStream, usize) + Clone + Send + 'static) -> Self {
+    fn with(listener: TcpListener, held: Arc<Held>, serve: impl Fn(TcpStream, usize) + Clone + Send + 'static) -> Self {
         let (address, closed) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<usize>>>::default());
         let counted = Arc::clone(&closed);
         thread::spawn(move || {
@@ -43,7 +57,13 @@ impl Web {
                 });
             }
         });
-        Self { address, closed }
+        Self { address, closed, held }
+    }
+
+    /// Answers one request that is held, or the next one.
+    pub(crate) fn release(&self) {
+        *self.held.0.lock().unwrap() += 1;
+        self.held.1.notify_one();
     }
 
     /// Whether a connection has ended.
@@ -69,7 +89,7 @@ fn length(head: &str) -> usize {
     value.map_or(0, |value| value.trim().parse().unwrap())
 }
 
-fn serve(stream: TcpStream, name: &str, number: usize) {
+fn serve(stream: TcpStream, name: &str, number: usize, held: &Held) {
     let mut writer = stream.try_clone().unwrap();
     let mut reader = BufReader::new(stream);
     while let Some(head) = head(&mut reader) {
@@ -84,6 +104,9 @@ fn serve(stream: TcpStream, name: &str, number: usize) {
                 writer.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
             let _ = std::io::copy(&mut reader, &mut writer);
             return;
+        }
+        if target == "/held" {
+            held.wait();
         }
         wait("/wait/").into_iter().for_each(thread::sleep);
         let body = format!("{name}\n{number}\n{head}");

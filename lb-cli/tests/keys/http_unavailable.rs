@@ -8,7 +8,7 @@ use crate::{
     Tested, both,
     http_place::{Answer, Client, both_ways},
     place::{Lb, Place},
-    support::wait_for,
+    support::{Directory, wait_for},
 };
 
 pub(crate) const TESTED: &[&[Tested]] =
@@ -34,9 +34,10 @@ fn they_are_told_when_to_come_again() {
 
 #[test]
 fn they_see_a_page() {
-    let path = std::env::temp_dir().join(format!("lb-page-key-{}.html", std::process::id()));
+    let directory = Directory::new();
+    let path = directory.join("page.html");
     fs::write(&path, "<h1>later</h1>").unwrap();
-    let key = format!("unavailable_page = \"{}\"", path.display());
+    let key = format!("unavailable_page = \"{path}\"");
     for lb in both_ways(&Place::new(), NOBODY, &key, "unavailable_page = \"off\"") {
         let answer = refused(&lb, 0);
         assert_eq!((answer.body.as_str(), answer.is_whole), ("<h1>later</h1>", true));
@@ -54,5 +55,4 @@ fn they_see_a_page() {
         assert_eq!(refused(&lb, 0).body, "<h1>much later</h1>");
         fs::write(&path, "<h1>later</h1>").unwrap();
     }
-    fs::remove_file(&path).unwrap();
 }

@@ -5,8 +5,8 @@ use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::SeqCst},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -33,13 +33,13 @@ pub(crate) enum Mood {
     Hangs,
 }
 
-/// Bytes of `/long`, in so many pieces, a pause after each.
-pub(crate) const LONG: usize = 400_000;
+/// Bytes of `/long`, in so many pieces.
+const LONG: usize = 400_000;
 const PIECES: usize = 40;
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// An application. `/up` is about itself; `/500` fails, `/hang` is never answered and `/kill` ends its connection
-/// with a reset, here and everywhere; `/long` and `/chunks` take two seconds; all else is answered with its name.
+/// with a reset, here and everywhere; `/long` and `/chunks` stop in the middle until they are told to go on; all else is
+/// answered with its name.
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) address: SocketAddr,
@@ -48,18 +48,29 @@ pub(crate) struct App {
     accepting: Option<JoinHandle<()>>,
 }
 
+/// What it has been told to do.
+#[derive(Clone, Copy, Debug)]
+struct Orders {
+    page: Page,
+    long_goes_on: bool,
+    ended: bool,
+}
+
 #[derive(Debug)]
 struct Desk {
     name: &'static str,
-    page: Mutex<Page>,
+    orders: Mutex<Orders>,
+    /// There are other orders.
+    ordered: Condvar,
     mood: Mutex<Mood>,
     /// Requests for other pages than `/up`: that came, and that are under way.
     came: AtomicUsize,
     running: AtomicUsize,
+    /// Requests for `/up`: that came, and that were answered.
+    asked: AtomicUsize,
     probes: AtomicUsize,
     /// When it first said UP.
     up_since: Mutex<Option<Instant>>,
-    ended: AtomicBool,
     open: Mutex<HashMap<usize, TcpStream>>,
     numbers: AtomicUsize,
 }
@@ -73,13 +84,14 @@ impl App {
         let listener = Arc::new(TcpListener::bind(address).unwrap());
         let desk = Arc::new(Desk {
             name,
-            page: Mutex::new(page),
+            orders: Mutex::new(Orders { page, long_goes_on: false, ended: false }),
+            ordered: Condvar::new(),
             mood: Mutex::new(Mood::Good),
             came: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
             probes: AtomicUsize::new(0),
             up_since: Mutex::new(None),
-            ended: AtomicBool::new(false),
             open: Mutex::default(),
             numbers: AtomicUsize::new(0),
         });
@@ -103,7 +115,12 @@ impl App {
 
     /// What its page says from now on.
     pub(crate) fn says(&self, page: Page) {
-        *self.desk.page.lock().unwrap() = page;
+        self.desk.order(|orders| orders.page = page);
+    }
+
+    /// Long answers go on and end.
+    pub(crate) fn goes_on(&self) {
+        self.desk.order(|orders| orders.long_goes_on = true);
     }
 
     pub(crate) fn is(&self, mood: Mood) {
@@ -113,6 +130,18 @@ impl App {
     /// Requests so far that were none of probes.
     pub(crate) fn came(&self) -> usize {
         self.desk.came.load(SeqCst)
+    }
+
+    /// Until so many more requests have come that were none of probes.
+    pub(crate) fn wait_for_work(&self, more: usize) {
+        let before = self.came();
+        wait_for("requests", || self.came() >= before + more);
+    }
+
+    /// Until so many more have asked for its page.
+    pub(crate) fn wait_until_asked(&self, more: usize) {
+        let before = self.desk.asked.load(SeqCst);
+        wait_for("probes to come", || self.desk.asked.load(SeqCst) >= before + more);
     }
 
     /// Until its page has been answered so many times more.
@@ -135,11 +164,6 @@ impl App {
     pub(crate) fn open(&self) -> usize {
         self.desk.open.lock().unwrap().len()
     }
-
-    /// Nothing runs any more.
-    pub(crate) fn wait_until_idle(&self) {
-        wait_for("the end of what runs", || self.running() == 0);
-    }
 }
 
 /// Nobody gets in any more, and all connections end, as those of a process do.
@@ -147,7 +171,7 @@ impl Drop for App {
     fn drop(&mut self) {
         let _ = rustix::net::shutdown(&*self.listener, Side::Both);
         let _ = self.accepting.take().unwrap().join();
-        self.desk.ended.store(true, SeqCst);
+        self.desk.order(|orders| orders.ended = true);
         self.desk.open.lock().unwrap().values().for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
     }
 }
@@ -165,6 +189,7 @@ impl Desk {
         let mut reader = BufReader::new(stream.try_clone()?);
         while let Some(target) = target(&mut reader)? {
             if target == "/up" {
+                self.asked.fetch_add(1, SeqCst);
                 let told = self.tell(&mut stream);
                 self.probes.fetch_add(1, SeqCst);
                 told?;
@@ -180,11 +205,7 @@ impl Desk {
     }
 
     fn tell(&self, stream: &mut TcpStream) -> io::Result<()> {
-        let page = || *self.page.lock().unwrap();
-        while page() == Page::Hangs && !self.ended.load(SeqCst) {
-            thread::sleep(Duration::from_millis(5));
-        }
-        match page() {
+        match self.when(|orders| orders.page != Page::Hangs).page {
             Page::Says("UP") => {
                 self.up_since.lock().unwrap().get_or_insert_with(Instant::now);
                 say(stream, "200 OK", "UP")
@@ -217,16 +238,30 @@ impl Desk {
         }
     }
 
+    fn order(&self, change: impl FnOnce(&mut Orders)) {
+        // The test may have failed in the middle of one.
+        change(&mut self.orders.lock().unwrap_or_else(PoisonError::into_inner));
+        self.ordered.notify_all();
+    }
+
+    /// The orders, as soon as they are so; or it has ended.
+    fn when(&self, are_so: impl Fn(&Orders) -> bool) -> Orders {
+        let orders = self.orders.lock().unwrap();
+        *self.ordered.wait_while(orders, |orders| !orders.ended && !are_so(orders)).unwrap()
+    }
+
     fn long(&self, stream: &mut TcpStream, chunked: bool) -> io::Result<()> {
         let head = if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {LONG}") };
         write!(stream, "HTTP/1.1 200 OK\r\n{head}\r\n\r\n")?;
-        for piece in long_body().chunks(LONG / PIECES) {
+        for (at, piece) in long_body().chunks(LONG / PIECES).enumerate() {
+            if at == PIECES / 2 {
+                self.when(|orders| orders.long_goes_on);
+            }
             if chunked {
                 write!(stream, "{:x}\r\n", piece.len())?;
             }
             stream.write_all(piece)?;
             stream.write_all(if chunked { b"\r\n" } else { b"" })?;
-            thread::sleep(PAUSE);
         }
         stream.write_all(if chunked { b"0\r\n\r\n" } else { b"" })
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -18,12 +18,16 @@ pub(crate) struct Directory(pub(crate) PathBuf);
 impl Directory {
     pub(crate) fn new() -> Self {
         static USED: AtomicU32 = AtomicU32::new(0);
-        let name = format!("lb-test-{}-{}", std::process::id(), USED.fetch_add(1, Relaxed));
-        let path = std::env::temp_dir().join(name);
-        // Of a process that was killed and had the same number.
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).unwrap();
-        Self(path)
+        let mut paths = std::iter::repeat_with(|| {
+            let name = format!("lb-test-{}-{}", std::process::id(), USED.fetch_add(1, Relaxed));
+            std::env::temp_dir().join(name)
+        });
+        // One that is there may be that of a process which was killed, or of one with the same number in another container.
+        let is_ours = |path: &PathBuf| match fs::create_dir(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+            made => made.map(|()| true).unwrap(),
+        };
+        Self(paths.find(is_ours).unwrap())
     }
 
     pub(crate) fn word(&self) -> &str {

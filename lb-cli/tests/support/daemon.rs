@@ -6,12 +6,11 @@ use std::{
     os::unix::net::UnixDatagram,
     path::PathBuf,
     process::{Command, Output},
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, waitpid};
 
-use super::{PATIENCE, PORT, bare_command, fresh_address, run, wait_for};
+use super::{Directory, PATIENCE, PORT, bare_command, fresh_address, run, wait_for};
 
 /// An `lb` that has gone to the background. It becomes a child of the test when the one that was started ends, so that
 /// its number is nobody else's until the test has seen its end.
@@ -108,16 +107,16 @@ impl Drop for Daemon {
 pub(crate) struct Notices {
     pub(crate) path: PathBuf,
     socket: UnixDatagram,
+    _directory: Directory,
 }
 
 impl Notices {
     pub(crate) fn new() -> Self {
-        static USED: AtomicU32 = AtomicU32::new(0);
-        let name = format!("lb-notices-{}-{}", std::process::id(), USED.fetch_add(1, Relaxed));
-        let path = std::env::temp_dir().join(name);
+        let directory = Directory::new();
+        let path = directory.0.join("notices");
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { path, socket }
+        Self { path, socket, _directory: directory }
     }
 
     /// The assignments of the next notice.
@@ -125,11 +124,5 @@ impl Notices {
         let mut notice = [0; 4096];
         let length = self.socket.recv(&mut notice).expect("a notice");
         String::from_utf8_lossy(&notice[..length]).lines().map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Notices {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
     }
 }

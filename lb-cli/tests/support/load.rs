@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use std::{
 
 use rustix::net::Shutdown;
 
-use super::PATIENCE;
+use super::{PATIENCE, Stop, wait_for};
 
 /// A backend that says its name and closes.
 #[derive(Debug)]
@@ -41,6 +41,43 @@ impl Drop for Brief {
     fn drop(&mut self) {
         rustix::net::shutdown(&self.listener, Shutdown::Both).unwrap();
         let _ = self.serving.take().unwrap().join();
+    }
+}
+
+/// Clients that come until they are told to stop.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    stop: AtomicBool,
+    served: AtomicUsize,
+}
+
+impl Load {
+    pub(crate) fn goes_on(&self) -> bool {
+        !self.stop.load(Relaxed)
+    }
+
+    /// One more has been answered.
+    pub(crate) fn count(&self) {
+        self.served.fetch_add(1, Relaxed);
+    }
+
+    /// Until so many more have been answered.
+    pub(crate) fn wait_for(&self, more: usize) {
+        let before = self.served.load(Relaxed);
+        wait_for("more clients to be answered", || self.served.load(Relaxed) >= before + more);
+    }
+
+    /// What comes of clients who come while this is done.
+    pub(crate) fn meanwhile<R: Send>(come: impl FnOnce(&Self) -> R + Send, what: impl FnOnce(&Self)) -> R {
+        let load = Self::default();
+        thread::scope(|scope| {
+            let clients = scope.spawn(|| come(&load));
+            {
+                let _end_of_all = Stop(&load.stop);
+                what(&load);
+            }
+            clients.join().unwrap()
+        })
     }
 }
 
@@ -80,13 +117,16 @@ pub(crate) fn visit(front: SocketAddr) -> io::Result<(String, Duration)> {
 }
 
 /// Clients from so many threads, so many each second if there is time for so many, until they are told to stop.
-pub(crate) fn clients(front: SocketAddr, threads: u32, each_second: u32, stop: &AtomicBool) -> Visits {
+pub(crate) fn clients(front: SocketAddr, threads: u32, each_second: u32, load: &Load) -> Visits {
     let pause = Duration::from_secs(1) * threads / each_second;
     let one = || {
         let (mut visits, mut next) = (Visits::default(), Instant::now());
-        while !stop.load(Relaxed) {
+        while load.goes_on() {
             match visit(front) {
-                Ok(served) => visits.served.push(served),
+                Ok(served) => {
+                    visits.served.push(served);
+                    load.count();
+                }
                 Err(error) => visits.failed.push(error.to_string()),
             }
             next += pause;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "only tests call it")]
 
 mod app;
+mod claim;
 mod control;
 mod daemon;
 mod file;
@@ -16,7 +17,7 @@ use std::{
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU16, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
         mpsc::{self, Receiver},
     },
     thread::{self, JoinHandle},
@@ -29,7 +30,9 @@ use rustix::{
 };
 
 #[allow(unused_imports, reason = "no test file uses all of them")]
-pub(crate) use self::app::{App, LONG, Mood, Page, long_body};
+pub(crate) use self::app::{App, Mood, Page, long_body};
+#[allow(unused_imports, reason = "no test file uses all of them")]
+pub(crate) use self::claim::{PORT, fresh_address, fresh_ip, fresh_port};
 #[allow(unused_imports, reason = "no test file uses all of them")]
 pub(crate) use self::control::{Control, Directory, Row, banner};
 #[allow(unused_imports, reason = "no test file uses all of them")]
@@ -39,37 +42,12 @@ pub(crate) use self::file::File;
 #[allow(unused_imports, reason = "no test file uses all of them")]
 pub(crate) use self::http::Http;
 #[allow(unused_imports, reason = "no test file uses all of them")]
-pub(crate) use self::load::{Brief, Visits, clients, visit};
+pub(crate) use self::load::{Brief, Load, Visits, clients, visit};
 #[allow(unused_imports, reason = "no test file uses all of them")]
 pub(crate) use self::quick::{Asked, Quick, ask_all, askers};
 
-/// Where all listen, each on an address of its own.
-pub(crate) const PORT: u16 = 17_480;
-
 /// When a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// An address of this machine that no other test uses.
-pub(crate) fn fresh_ip() -> Ipv4Addr {
-    static USED: AtomicU16 = AtomicU16::new(0);
-    let [_, _, high, low] = std::process::id().to_be_bytes();
-    Ipv4Addr::new(127, 64 | (high & 127), low, u8::try_from(USED.fetch_add(1, Relaxed) + 1).unwrap())
-}
-
-pub(crate) fn fresh_address() -> SocketAddr {
-    SocketAddr::from((fresh_ip(), PORT))
-}
-
-/// A port that is free on all addresses, for what cannot have an address of its own. Not one that the system chooses:
-/// those are also given to clients.
-pub(crate) fn fresh_port() -> u16 {
-    static USED: AtomicU16 = AtomicU16::new(0);
-    let first = u16::try_from(std::process::id() * 16 % 6_000).unwrap();
-    let mut ports = std::iter::repeat_with(|| 10_000 + (first + USED.fetch_add(1, Relaxed)) % 6_000);
-    let is_free =
-        |port: &u16| TcpListener::bind(("0.0.0.0", *port)).is_ok() && TcpListener::bind(("::", *port)).is_ok();
-    ports.by_ref().take(1_000).find(is_free).unwrap()
-}
 
 pub(crate) fn has_ipv6() -> bool {
     let there = TcpListener::bind("[::1]:0").is_ok();
@@ -90,9 +68,19 @@ impl Drop for Stop<'_> {
 
 /// Until it is so.
 pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    assert!(soon(|| is_so().then_some(())).is_some(), "waited in vain: {what}");
+}
+
+/// What there is in the end; `None` when there is nothing for too long.
+fn soon<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
+    loop {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        if began.elapsed() > PATIENCE {
+            return None;
+        }
         // Whoever is waited for needs a processor, and what is asked may be a connect, whose queue is not to run over.
         thread::sleep(Duration::from_millis(1));
     }
@@ -201,6 +189,15 @@ impl Running {
         }
     }
 
+    /// How long processors have worked for it: not longer on a machine that has other things to do.
+    pub(crate) fn worked(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
+        // Behind the name, of user and system.
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        let ticks: u64 = [11, 12].map(|field: usize| fields[field].parse::<u64>().unwrap()).iter().sum();
+        Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap()
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -220,12 +217,8 @@ impl Running {
 
     /// Its exit status and the lines that nobody has read yet.
     pub(crate) fn ended(mut self) -> (ExitStatus, Vec<String>) {
-        let mut status = None;
-        wait_for("its end", || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        (status.unwrap(), self.lines.iter().collect())
+        let status = soon(|| self.child.try_wait().unwrap()).expect("its end");
+        (status, self.lines.iter().collect())
     }
 }
 
@@ -233,17 +226,10 @@ impl Running {
 pub(crate) fn run(command: &mut Command) -> Output {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (stdout, stderr) = (all(child.stdout.take().unwrap()), all(child.stderr.take().unwrap()));
-    let began = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if began.elapsed() > PATIENCE {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            panic!("it runs: {command:?}");
-        }
-        thread::sleep(Duration::from_millis(1));
+    let Some(status) = soon(|| child.try_wait().unwrap()) else {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        panic!("it runs: {command:?}");
     };
     Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
 }
@@ -261,6 +247,7 @@ fn all(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
 pub(crate) struct Backend {
     pub(crate) address: SocketAddr,
     listener: Arc<TcpListener>,
+    visits: Arc<AtomicUsize>,
     serving: Option<JoinHandle<()>>,
 }
 
@@ -272,18 +259,27 @@ impl Backend {
     pub(crate) fn at(name: &'static str, address: SocketAddr) -> Self {
         let listener = Arc::new(TcpListener::bind(address).unwrap());
         let address = listener.local_addr().unwrap();
-        let accepting = Arc::clone(&listener);
+        let (visits, accepting) = (Arc::<AtomicUsize>::default(), Arc::clone(&listener));
+        let count = Arc::clone(&visits);
         let serving = thread::spawn(move || {
             while let Ok((client, peer)) = accepting.accept() {
+                count.fetch_add(1, Relaxed);
                 thread::spawn(move || greet_and_echo(client, name, peer.ip()));
             }
         });
-        Self { address, listener, serving: Some(serving) }
+        Self { address, listener, visits, serving: Some(serving) }
     }
 
     /// The word for the command line.
     pub(crate) fn word(&self) -> String {
         self.address.to_string()
+    }
+
+    /// Until so many more have connected, clients or checks. Checks of one `lb` come one after the other: who has come
+    /// once more knows what the one before was told.
+    pub(crate) fn wait_for_visits(&self, more: usize) {
+        let before = self.visits.load(Relaxed);
+        wait_for("visits", || self.visits.load(Relaxed) >= before + more);
     }
 }
 

@@ -3,17 +3,14 @@
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use rustix::net::Shutdown;
 
-use super::{PATIENCE, fresh_address};
+use super::{Load, PATIENCE, fresh_address};
 
 /// A backend that answers every request without a body with its name, at once.
 #[derive(Debug)]
@@ -125,10 +122,10 @@ fn exchange(stream: &mut TcpStream) -> Result<(String, bool), Failed> {
     }
 }
 
-/// One client until it is told to stop, with so many requests on each connection.
-fn client(front: SocketAddr, each: usize, pause: Duration, stop: &AtomicBool) -> Asked {
+/// One client as long as the load goes on, with so many requests on each connection.
+fn client(front: SocketAddr, each: usize, pause: Duration, load: &Load) -> Asked {
     let (mut asked, mut kept) = (Asked::default(), None);
-    while !stop.load(Relaxed) {
+    while load.goes_on() {
         let begin = Instant::now();
         let (mut stream, uses) = match kept.take() {
             Some(kept) => kept,
@@ -146,6 +143,7 @@ fn client(front: SocketAddr, each: usize, pause: Duration, stop: &AtomicBool) ->
         match exchange(&mut stream) {
             Ok((_, goes_on)) => {
                 asked.served += 1;
+                load.count();
                 asked.times.push(begin.elapsed());
                 kept = (goes_on && uses + 1 < each).then_some((stream, uses + 1));
             }
@@ -160,10 +158,10 @@ fn client(front: SocketAddr, each: usize, pause: Duration, stop: &AtomicBool) ->
 }
 
 /// So many clients until they are told to stop: half of them with ten requests on each connection, the others with one.
-pub(crate) fn askers(front: SocketAddr, clients: usize, pause: Duration, stop: &AtomicBool) -> Asked {
+pub(crate) fn askers(front: SocketAddr, clients: usize, pause: Duration, load: &Load) -> Asked {
     thread::scope(|scope| {
         let each = |at: usize| if at.is_multiple_of(2) { 10 } else { 1 };
-        let all: Vec<_> = (0..clients).map(|at| scope.spawn(move || client(front, each(at), pause, stop))).collect();
+        let all: Vec<_> = (0..clients).map(|at| scope.spawn(move || client(front, each(at), pause, load))).collect();
         let mut asked = Asked::default();
         all.into_iter().for_each(|one| asked.add(one.join().unwrap()));
         asked
