@@ -1,6 +1,4 @@
 //! Services of role http in a configuration file: each key, each mistake, what is inherited.
-#![cfg(feature = "config")]
-#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use std::time::Duration;
 
@@ -9,17 +7,7 @@ use lb_net::{
     http,
 };
 
-/// What makes each of the mistakes below the only one.
-const GOOD: &str = "
-[pools.web]
-groups = \"alpha:80 beta:80\"
-[services.www]
-listen = 80
-pool = \"web\"
-";
-
-const L3: &str = "groups = \"alpha:80 beta:80\"";
-const L5: &str = "listen = 80\npool = \"web\"";
+use crate::{GOOD, L3, L5};
 
 /// A mistake in place of what the service says: the line, the word and a part of the remedy.
 type Mistake = (&'static str, usize, &'static str, &'static str);
@@ -407,7 +395,7 @@ fn what_is_legal_and_hardly_meant_is_told() {
 
 #[test]
 fn the_example_of_a_site_is_good() {
-    let text = include_str!("../../examples/http.toml");
+    let text = include_str!("../../../examples/http.toml");
     let loaded = parse(text).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(loaded.warnings, []);
     assert!(loaded.model.services().values().any(|service| service.role() == Role::Http));

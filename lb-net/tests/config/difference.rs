@@ -1,6 +1,4 @@
 //! What is different between two models: each line as it is printed, nothing forgotten, and quickly.
-#![cfg(feature = "config")]
-#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use std::time::{Duration, Instant};
 

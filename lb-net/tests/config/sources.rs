@@ -1,6 +1,4 @@
 //! The keys `nodes` and `dns` of groups: read, written, checked; and a pool with what its sources have said.
-#![cfg(feature = "config")]
-#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use std::{num::NonZeroU16, time::Instant};
 
