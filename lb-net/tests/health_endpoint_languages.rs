@@ -9,11 +9,16 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal};
+
+/// Longer than anything here takes: who waits that long has hung.
+const HUNG: Duration = Duration::from_secs(30);
 
 const CONTRACT: &str = include_str!("../src/health_endpoint/contract.md");
 
@@ -41,6 +46,8 @@ fn is_there(program: &str, argument: &str) -> bool {
 /// A program that runs; it and its file do not outlive the test.
 struct Running {
     child: Child,
+    /// What it says; it ends when the program has.
+    said: Option<BufReader<ChildStdout>>,
     file: PathBuf,
     port: u16,
 }
@@ -60,8 +67,9 @@ impl Running {
             .spawn()
             .unwrap();
         let mut port = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
-        Self { child, file, port: port.trim().parse().unwrap() }
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut port).unwrap();
+        Self { child, said: Some(said), file, port: port.trim().parse().unwrap() }
     }
 
     fn get(&self, path: &str) -> String {
@@ -76,7 +84,7 @@ impl Running {
 
     /// Waits until the health's body has this, whole or as the only chunk.
     fn says(&self, wanted: &str) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + HUNG;
         loop {
             let answer = self.get("/health");
             let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -87,12 +95,20 @@ impl Running {
                 return;
             }
             assert!(Instant::now() < deadline, "{answer}");
-            std::thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20));
         }
     }
 
     fn go_on(&mut self) {
         self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    }
+
+    /// Waits until it has ended.
+    fn ends(&mut self) {
+        let (mut said, (tell, ended)) = (self.said.take().unwrap(), mpsc::channel());
+        thread::spawn(move || tell.send(said.read_to_end(&mut Vec::new()).is_ok()));
+        assert_eq!(ended.recv_timeout(HUNG), Ok(true), "it does not end");
+        self.child.wait().unwrap();
     }
 
     /// Warms up, serves, and stops in order.
@@ -105,11 +121,7 @@ impl Running {
         self.says("DOWN: shutting down");
         assert!(self.get("/").contains("hello"), "it goes on serving");
         self.go_on();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < deadline, "it does not end");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.ends();
     }
 }
 
