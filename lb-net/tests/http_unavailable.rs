@@ -34,9 +34,10 @@ fn probed(text: &str) -> Config {
 fn probe(front: &Front, name: &str, probe: Probe) {
     let now = std::time::Instant::now();
     front.balancer.observe(BackendId::new(name, 0), &Evidence::Probe(probe), now).unwrap();
-    // At most every 10 ms a snapshot is published.
-    while front.balancer.settle(std::time::Instant::now()).is_some_and(|next| next < now + Duration::from_millis(20)) {
-        std::thread::sleep(Duration::from_millis(1));
+    // At most every 10 ms a snapshot is published; then it is.
+    let mut at = now;
+    while let Some(next) = front.balancer.settle(at).filter(|next| *next < now + Duration::from_secs(1)) {
+        at = next;
     }
 }
 
@@ -85,17 +86,15 @@ fn the_full_and_those_who_have_waited_in_vain_get_it_too() {
     });
     let front = Front::with(&format!("{}:1", backend.word()), |settings| {
         with_page(settings);
-        (settings.queue.length, settings.queue.time) = (1, Duration::from_millis(200));
+        (settings.queue.length, settings.queue.time) = (1, http_support::ROOMY);
     });
     let mut first = front.client();
     first.say(GET);
     backend.wait("the first", |seen| !seen.requests.is_empty());
     let mut waiting = front.client();
     waiting.say(GET);
-    http_support::wait_for("the queue to be full", || {
-        let answer = front.ask(GET);
-        answer.field("lb-reason") == "all-full" && answer.text() == "<h1>later</h1>"
-    });
+    http_support::wait_for("the queue to be full", || front.waiting() == 1);
+    shows_the_page(&front.ask(GET), "all-full");
     shows_the_page(&waiting.answer("GET"), "queue-timeout");
     opened.open();
     assert_eq!(first.answer("GET").text(), "done");

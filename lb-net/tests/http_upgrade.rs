@@ -5,9 +5,7 @@
 mod http_support;
 mod wire;
 
-use std::{thread, time::Duration};
-
-use http_support::{Front, pair};
+use http_support::{Front, ROOMY, moments, pair};
 use wire::{Backend, Client, End, Gate, answer, bulk, show};
 
 const ASKS: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
@@ -237,11 +235,10 @@ fn a_request_with_a_body_and_a_change_keeps_both_apart() {
 #[test]
 fn a_tunnel_in_which_nothing_moves_is_closed() {
     let backend = switching("");
-    let front = Front::with(&backend.word(), |settings| settings.times.tunnel_idle = Some(Duration::from_millis(400)));
+    let front = Front::with(&backend.word(), |settings| settings.times.tunnel_idle = Some(ROOMY));
     let mut client = switched(&front);
-    for _ in 0..8 {
+    for () in moments() {
         assert_eq!(client.say("x").bytes(1), b"x");
-        thread::sleep(Duration::from_millis(100));
     }
     client.ends();
     backend.wait("its end", |seen| seen.open == 0);
@@ -252,13 +249,13 @@ fn a_tunnel_in_which_nothing_moves_is_closed() {
 fn a_tunnel_outlives_the_limits_of_requests() {
     let backend = switching("");
     let front = Front::with(&backend.word(), |settings| {
-        settings.times.first_byte = Duration::from_millis(200);
-        settings.times.between_reads = Duration::from_millis(200);
-        settings.times.body = Duration::from_millis(200);
-        settings.times.idle = Duration::from_millis(200);
-        settings.times.head = Duration::from_millis(200);
+        settings.times.first_byte = ROOMY;
+        settings.times.between_reads = ROOMY;
+        settings.times.body = ROOMY;
+        settings.times.idle = ROOMY;
+        settings.times.head = ROOMY;
     });
     let mut client = switched(&front);
-    assert!(!client.hears_within(Duration::from_millis(700)));
+    assert!(!client.hears_within(2 * ROOMY));
     assert_eq!(client.say("x").bytes(1), b"x");
 }

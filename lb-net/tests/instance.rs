@@ -8,11 +8,12 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex,
         atomic::{AtomicU16, AtomicUsize, Ordering::SeqCst},
+        mpsc,
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use lb_net::{
@@ -34,7 +35,8 @@ fn fresh_address() -> SocketAddr {
 #[derive(Default)]
 struct File {
     model: Mutex<Model>,
-    reads: AtomicUsize,
+    reads: Mutex<usize>,
+    was_read: Condvar,
 }
 
 impl Attendant for File {
@@ -42,7 +44,8 @@ impl Attendant for File {
 
     fn load(&self) -> Result<Model, String> {
         let model = self.model.lock().unwrap().clone();
-        self.reads.fetch_add(1, SeqCst);
+        *self.reads.lock().unwrap() += 1;
+        self.was_read.notify_all();
         Ok(model)
     }
 }
@@ -127,12 +130,15 @@ fn who_reloads_while_others_do_reads_what_is_there_when_they_have_done() {
     world.file.model.lock().unwrap().clone_from(&one);
     let prepared = world.instance.prepare(&one).unwrap();
     thread::scope(|scope| {
-        let reloading = scope.spawn(|| world.instance.reload());
+        let ((begin, begun), instance) = (mpsc::channel(), &world.instance);
+        let reloading = scope.spawn(move || {
+            begin.send(()).unwrap();
+            instance.reload()
+        });
+        begun.recv().unwrap();
         // Whoever reads too early does so within this time.
-        let until = Instant::now() + Duration::from_millis(200);
-        while world.file.reads.load(SeqCst) == 0 && Instant::now() < until {
-            thread::yield_now();
-        }
+        let reads = world.file.reads.lock().unwrap();
+        drop(world.file.was_read.wait_timeout_while(reads, Duration::from_millis(200), |reads| *reads == 0));
         world.file.model.lock().unwrap().clone_from(&two);
         prepared.commit();
         assert!(reloading.join().unwrap().is_ok());

@@ -11,8 +11,8 @@ use std::{
     net::IpAddr,
     os::unix::net::{UnixListener, UnixStream},
     sync::{Mutex, mpsc},
-    thread::{self},
-    time::{Duration, Instant},
+    thread,
+    time::Duration,
 };
 
 use controlled::*;
@@ -73,10 +73,7 @@ fn sessions_above_the_limit_are_told_so() {
     assert!(clients[0].execute("show").is_ok());
     let [first, _second] = clients;
     drop(first);
-    let began = Instant::now();
-    while Client::connect(&running.place).is_err() {
-        assert!(began.elapsed() < HUNG, "a place becomes free");
-    }
+    wait_for("a free place", || Client::connect(&running.place).is_ok());
 }
 
 #[test]
@@ -97,11 +94,7 @@ fn who_does_not_read_is_let_go_and_keeps_nobody_waiting() {
     deaf.write_all("show json\n".repeat(4).as_bytes()).unwrap();
     let mut client = running.client();
     assert_eq!(client.execute("disable 0").unwrap().text, "channel 0 disabled\n");
-    let began = Instant::now();
-    while Client::connect(&running.place).is_err() {
-        assert!(began.elapsed() < HUNG, "its place becomes free");
-        thread::yield_now();
-    }
+    wait_for("its place", || Client::connect(&running.place).is_ok());
     let mut heard = Vec::new();
     deaf.read_to_end(&mut heard).unwrap_or_default();
     let whole = client.execute("show json").unwrap().text;
@@ -156,10 +149,11 @@ fn kill_is_answered_and_then_the_session_ends_with_the_service() {
     let answer = client.execute("disable 0; kill; enable 0").unwrap();
     assert_eq!((answer.text.as_str(), answer.end), ("channel 0 disabled\n", Some(End::Kill)));
     // The place is free for the next one at once, and the session goes on until the port is closed.
-    let began = Instant::now();
-    while let Err(error) = ControlSocket::claim(&running.place).map(drop) {
-        assert!(matches!(error, PlaceError::InUse { .. }) && began.elapsed() < HUNG, "{error}");
-    }
+    wait_for("the place", || {
+        let claimed = ControlSocket::claim(&running.place);
+        assert!(matches!(claimed, Ok(_) | Err(PlaceError::InUse { .. })), "{claimed:?}");
+        claimed.is_ok()
+    });
     assert!(!client.wait_for_end(Duration::from_millis(20)).unwrap());
     running.closed.notify_one();
     assert!(client.wait_for_end(HUNG).unwrap());

@@ -294,17 +294,15 @@ fn names_are_told_as_they_are() {
 
 #[test]
 fn ten_thousand_backends_are_told_of_in_a_moment() {
-    let words: String = (0..10_000).map(|n| format!("10.0.{}.{}:8080:100 ", n / 250, n % 250)).collect();
-    let staged = Staged::new(&[("web", &words)]);
-    let best = (0..5).map(|_| {
+    let time = |count: usize| {
+        let words: String = (0..count).map(|n| format!("10.0.{}.{}:8080:100 ", n / 250, n % 250)).collect();
+        let staged = Staged::new(&[("web", &words)]);
         let began = Instant::now();
-        assert!(metrics(&*staged).len() > 10_000 * 20 * 40);
+        assert!(metrics(&*staged).len() > count * 20 * 40);
         began.elapsed()
-    });
-    let best = best.min().unwrap();
-    // Without optimization it takes several times as long.
-    let most = Duration::from_millis(if cfg!(debug_assertions) { 400 } else { 100 });
-    assert!(best < most, "{best:?}");
+    };
+    // A loop in a loop would take a hundred times as long. Others use this machine too: one good time will do.
+    assert!((0..5).any(|_| time(10_000) < 30 * time(1_000)));
 }
 
 #[test]

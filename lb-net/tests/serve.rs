@@ -22,6 +22,8 @@ const GET: &str = "GET /v1/pools HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Short enough for a test, and far from the others, which are long.
 const SHORT: Duration = Duration::from_millis(150);
+/// Long enough to say something in it, also on a machine that has much else to do.
+const ROOMY: Duration = Duration::from_secs(1);
 
 fn serving(limits: Limits) -> Web {
     Web::at(&loopback(), Staged::new(&[("web", "alpha")]), None, limits)
@@ -83,7 +85,7 @@ fn drop_by_drop_is_no_faster() {
 
 #[test]
 fn who_says_nothing_is_closed_before_and_after_a_request() {
-    let web = serving(Limits::default().with_idle_timeout(SHORT));
+    let web = serving(Limits::default().with_idle_timeout(ROOMY));
     let mut silent = web.connect();
     assert_eq!(rest(&mut silent), "");
     let mut stream = BufReader::new(web.connect());
@@ -175,7 +177,7 @@ fn a_stop_ends_idle_connections_and_answers_requests_that_have_begun() {
 #[test]
 fn who_waits_to_be_asked_for_a_body_is_asked() {
     // Longer than the head may take: the order is under way by then.
-    let web = serving(Limits::default().with_head_timeout(SHORT).with_idle_timeout(SHORT));
+    let web = serving(Limits::default().with_head_timeout(ROOMY).with_idle_timeout(ROOMY));
     let mut stream = web.connect();
     let head = "POST /v1/pools/web/groups/0/channels/0/weight HTTP/1.1\r\nHost: localhost\r\nConnection: close";
     let body = "Content-Type: application/json\r\nContent-Length: 12\r\nExpect: 100-continue";
@@ -183,7 +185,7 @@ fn who_waits_to_be_asked_for_a_body_is_asked() {
     let mut asked = [0; 25];
     stream.read_exact(&mut asked).unwrap();
     assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
-    stream.set_read_timeout(Some(2 * SHORT)).unwrap();
+    stream.set_read_timeout(Some(2 * ROOMY)).unwrap();
     assert!(stream.read(&mut [0]).is_err(), "it is waited for");
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(b"{\"weight\":5}").unwrap();

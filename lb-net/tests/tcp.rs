@@ -234,7 +234,8 @@ async fn a_server_that_speaks_first_hears_of_a_silent_client_at_once() {
     let [a, ..] = abc();
     let front = Front::new(&a.address.to_string());
     let mut least = Duration::MAX;
-    for _ in 0..10 {
+    // Others use this machine too: one good time will do.
+    for _ in 0..50 {
         let (begin, mut client) = (Instant::now(), TcpStream::connect(front.address).await.unwrap());
         soon(client.read_exact(&mut [0])).await.unwrap();
         least = least.min(begin.elapsed());

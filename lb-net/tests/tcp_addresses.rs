@@ -34,9 +34,14 @@ async fn an_address_that_refuses_is_followed_by_the_next_at_once() {
     let (refusing, b) = ([0; 4].map(|_| Refusing::new()), Stub::new(Manner::Echo));
     let mut addresses: Vec<_> = refusing.iter().map(|refusing| refusing.address).collect();
     addresses.push(b.address);
-    let begin = Instant::now();
-    assert_eq!(peer(&addresses).await, b.address);
-    assert!(begin.elapsed() < Duration::from_millis(900), "{:?}", begin.elapsed());
+    let mut least = Duration::MAX;
+    // Others use this machine too: one good time will do.
+    for _ in 0..10 {
+        let begin = Instant::now();
+        assert_eq!(peer(&addresses).await, b.address);
+        least = least.min(begin.elapsed());
+    }
+    assert!(least < Duration::from_millis(250), "before any race: {least:?}");
 }
 
 #[tokio::test]

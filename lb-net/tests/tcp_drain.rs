@@ -128,10 +128,12 @@ async fn a_client_for_whom_we_connect_at_the_stop_is_served() {
     let [a, _, _] = abc();
     let (connector, told) = (Arc::new(Scripted::default()), Arc::new(Notify::new()));
     connector.set(a.address, Script::DialWhen(Arc::clone(&told)));
-    let settings = Settings::default().with_connect_timeout(Duration::from_millis(500));
+    let settings = Settings::default().with_connect_timeout(Duration::from_secs(3600));
     let front = Front::connecting(&a.address.to_string(), &connector, settings);
     let (address, mut client) = (front.address, TcpStream::connect(front.address).await.unwrap());
     eventually(|| connector.asked().len() == 1).await;
+    // Who looks whether the port is closed may be served as well.
+    connector.set(a.address, Script::Dial);
     let serving = front.stop();
     refused(address).await;
     told.notify_one();
@@ -146,7 +148,7 @@ async fn a_race_that_is_run_at_the_stop_is_run_to_its_end() {
     let settings = Settings::default().with_connect_timeout(Duration::from_millis(400));
     let front = Front::with(&format!("{} ! {}", silent.address, b.address), settings);
     let (balancer, mut client) = (Arc::clone(&front.balancer), TcpStream::connect(front.address).await.unwrap());
-    eventually(|| front.in_flight() == 1).await;
+    eventually(|| front.in_flight() > 0).await;
     let serving = front.stop();
     assert_eq!(soon(client.read_u8()).await.unwrap(), b'B');
     drop(client);

@@ -138,12 +138,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_connect_that_meets_itself_is_refused() {
-        // Ports that were free a moment ago: nobody listens there.
-        let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        assert!(Dialer::default().connect(&dead).await.is_err());
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), Some(Protocol::TCP)).unwrap();
-        socket.bind(&address.into()).unwrap();
+        // Bound, so that nobody else listens there.
+        let bound = || {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), Some(Protocol::TCP)).unwrap();
+            socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+            let address = socket.local_addr().unwrap().as_socket().unwrap();
+            (socket, address)
+        };
+        let (_dead, address) = bound();
+        assert!(Dialer::default().connect(&address).await.is_err());
+        let (socket, address) = bound();
         let error = establish(socket, address).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }

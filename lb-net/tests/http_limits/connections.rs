@@ -3,16 +3,15 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    GET, front, get,
+    GET, front, gated, get,
     http_support::pair,
-    one_by_one,
     wire::{Backend, Client, Gate},
 };
 
 #[test]
 fn so_many_connections_and_no_more_are_served_at_a_time() {
     let (one, two) = (Gate::default(), Gate::default());
-    let backend = one_by_one(vec![one.clone(), two.clone()]);
+    let backend = gated(&[(1, &one), (2, &two)]);
     let front = front(&backend, |settings| settings.limits.connections = std::num::NonZeroU32::new(2));
     let (mut first, mut second, mut third) = (front.client(), front.client(), front.client());
     for (client, at) in [(&mut first, 1), (&mut second, 2)] {

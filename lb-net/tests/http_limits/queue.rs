@@ -1,22 +1,22 @@
 //! Backends have so many places, and who finds none waits in line.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::{
-    GET, LIMIT, front, get,
+    GET, LIMIT, front, gated, get,
     http_support::{self, Front},
-    is_in_time, one_by_one, queued,
+    is_in_time, queued,
     wire::{Backend, Gate, show},
 };
 
 #[test]
 fn who_waits_is_served_in_order() {
-    let gates: Vec<Gate> = vec![Gate::default(); 1];
-    let backend = one_by_one(gates.clone());
+    let gate = Gate::default();
+    let backend = gated(&[(0, &gate)]);
     let front = Front::new(&format!("{}:1", backend.word()));
     let mut clients: Vec<_> = (0..5).map(|at| queued(&front, at)).collect();
     assert_eq!(front.in_flight(), 1);
-    gates[0].open();
+    gate.open();
     for (at, client) in clients.iter_mut().enumerate() {
         assert_eq!(client.answer("GET").text(), format!("/{at}"));
     }
@@ -26,33 +26,33 @@ fn who_waits_is_served_in_order() {
 
 #[test]
 fn who_finds_the_queue_full_is_told_to_come_again() {
-    let gates = vec![Gate::default()];
-    let backend = one_by_one(gates.clone());
+    let gate = Gate::default();
+    let backend = gated(&[(0, &gate)]);
     let front = Front::with(&format!("{}:1", backend.word()), |settings| settings.queue.length = 1);
     let mut clients = [queued(&front, 0), queued(&front, 1)];
     let full = front.ask(get(2));
     assert_eq!((full.status(), full.field("lb-reason")), (503, "all-full"), "{}", show(&full.head));
     assert!(full.field("retry-after").parse::<u32>().is_ok_and(|seconds| seconds >= 1));
-    gates[0].open();
+    gate.open();
     assert_eq!([clients[0].answer("GET").text(), clients[1].answer("GET").text()], ["/0", "/1"]);
     assert_eq!(backend.requests().len(), 2);
 }
 
 #[test]
 fn without_a_queue_nobody_waits() {
-    let gates = vec![Gate::default()];
-    let backend = one_by_one(gates.clone());
+    let gate = Gate::default();
+    let backend = gated(&[(0, &gate)]);
     let front = Front::with(&format!("{}:1", backend.word()), |settings| settings.queue.length = 0);
     let mut first = queued(&front, 0);
     assert_eq!(front.ask(get(1)).field("lb-reason"), "all-full");
-    gates[0].open();
+    gate.open();
     assert_eq!(first.answer("GET").text(), "/0");
 }
 
 #[test]
 fn who_waits_too_long_is_told_to_come_again() {
-    let gates = vec![Gate::default()];
-    let backend = one_by_one(gates.clone());
+    let gate = Gate::default();
+    let backend = gated(&[(0, &gate)]);
     let front = Front::with(&format!("{}:1", backend.word()), |settings| settings.queue.time = LIMIT);
     let mut first = queued(&front, 0);
     let begin = Instant::now();
@@ -60,7 +60,7 @@ fn who_waits_too_long_is_told_to_come_again() {
     is_in_time(begin);
     assert_eq!((late.status(), late.field("lb-reason")), (503, "queue-timeout"), "{}", show(&late.head));
     assert!(late.has("retry-after"));
-    gates[0].open();
+    gate.open();
     assert_eq!(first.answer("GET").text(), "/0");
     assert_eq!(backend.requests().len(), 1);
 }
@@ -68,8 +68,8 @@ fn who_waits_too_long_is_told_to_come_again() {
 #[test]
 fn who_goes_leaves_the_queue() {
     for resets in [false, true] {
-        let gates = vec![Gate::default()];
-        let backend = one_by_one(gates.clone());
+        let gate = Gate::default();
+        let backend = gated(&[(0, &gate)]);
         let front = Front::with(&format!("{}:1", backend.word()), |settings| settings.queue.length = 2);
         let mut first = queued(&front, 0);
         let gone = [queued(&front, 1), queued(&front, 2)];
@@ -77,15 +77,9 @@ fn who_goes_leaves_the_queue() {
             if resets { client.reset() } else { drop(client) }
         }
         // There is room again although nobody has been served.
-        let mut last = front.client();
-        http_support::wait_for("room in the queue", || {
-            let mut client = front.client();
-            client.say(get(3));
-            !client.hears_within(Duration::from_millis(60))
-        });
-        last.say(get(4));
-        assert!(!last.hears_within(Duration::from_millis(60)));
-        gates[0].open();
+        http_support::wait_for("room in the queue", || front.waiting() == 0);
+        let mut last = queued(&front, 4);
+        gate.open();
         assert_eq!((first.answer("GET").text(), last.answer("GET").text()), ("/0".into(), "/4".into()));
         let targets: Vec<_> = backend.requests().iter().map(|request| request.target().to_owned()).collect();
         assert!(!targets.iter().any(|target| ["/1", "/2"].contains(&target.as_str())), "{targets:?}");
@@ -109,9 +103,8 @@ fn a_place_is_given_back_with_the_answer_and_not_with_the_connection() {
 /// connection was accepted, so that nothing else would notice.
 #[test]
 fn a_client_that_resets_while_its_backend_thinks_gives_its_place_back() {
-    let (first, never) = (Gate::default(), Gate::default());
-    first.open();
-    let backend = one_by_one(vec![first, never.clone()]);
+    let never = Gate::default();
+    let backend = gated(&[(2, &never)]);
     let front = front(&backend, |_| {});
     assert_eq!(front.ask(get(1)).text(), "/1");
     let mut client = front.client();
@@ -125,8 +118,8 @@ fn a_client_that_resets_while_its_backend_thinks_gives_its_place_back() {
 
 #[test]
 fn requests_that_run_at_the_stop_are_answered_and_told_that_it_ends() {
-    let gates = vec![Gate::default()];
-    let backend = one_by_one(gates.clone());
+    let gate = Gate::default();
+    let backend = gated(&[(0, &gate)]);
     let mut front = Front::new(&backend.word());
     let mut running = queued(&front, 0);
     let mut idle = front.client();
@@ -134,7 +127,7 @@ fn requests_that_run_at_the_stop_are_answered_and_told_that_it_ends() {
     assert_eq!(idle.answer("GET").text(), "/1");
     front.stop();
     idle.ends();
-    gates[0].open();
+    gate.open();
     let last = running.answer("GET");
     assert!(last.text() == "/0" && last.closes(), "{}", show(&last.head));
     running.ends();

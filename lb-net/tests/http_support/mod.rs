@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use lb_core::{
@@ -30,6 +30,7 @@ use crate::wire::{Backend, Client, PATIENCE};
 pub(crate) struct Front {
     pub(crate) address: SocketAddr,
     pub(crate) balancer: Arc<Balancer<SocketAddr>>,
+    proxy: HttpProxy<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     abort: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<Option<io::Result<Served>>>>,
@@ -69,6 +70,7 @@ impl Front {
         let listener = listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().remove(0);
         let address = listener.local_addr().unwrap();
         let proxy = change(HttpProxy::new(Arc::clone(&balancer)));
+        let own = proxy.clone();
         let ((stop, stopped), (abort, aborted)) = (oneshot::channel(), oneshot::channel::<()>());
         let serving = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -79,7 +81,7 @@ impl Front {
                 }
             })
         });
-        Self { address, balancer, stop: Some(stop), abort: Some(abort), serving: Some(serving) }
+        Self { address, balancer, proxy: own, stop: Some(stop), abort: Some(abort), serving: Some(serving) }
     }
 
     /// A client of it.
@@ -98,6 +100,11 @@ impl Front {
 
     pub(crate) fn in_flight(&self) -> u32 {
         self.stats().iter().map(|backend| backend.in_flight).sum()
+    }
+
+    /// Requests that wait in line.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.proxy.stats().waiting
     }
 
     /// Every place has been given back.
@@ -137,8 +144,18 @@ pub(crate) fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     let begin = Instant::now();
     while !is_so() {
         assert!(begin.elapsed() < PATIENCE, "waited in vain: {what}");
-        thread::sleep(std::time::Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Long for one byte, also on a machine that has much else to do.
+pub(crate) const ROOMY: Duration = Duration::from_millis(1_500);
+
+/// Moments that are much less than this apart, for longer than this: whoever does something at each is never silent for
+/// as long.
+pub(crate) fn moments() -> impl Iterator<Item = ()> {
+    let begin = Instant::now();
+    std::iter::from_fn(move || (begin.elapsed() < ROOMY.mul_f32(1.5)).then(|| thread::sleep(ROOMY / 30)))
 }
 
 /// One backend and a proxy in front of it.

@@ -64,12 +64,15 @@ fn what_is_ordered_while_groups_are_changed_stays_ordered() {
         let fleet = &desk.fleet;
         let mut edit = |config: &mut Config| {
             let ordered = ordered.clone();
+            let (begin, begun) = mpsc::channel();
             scope.spawn(move || {
+                begin.send(()).unwrap();
                 fleet.order(alpha, Order::Status(Status::Disabled)).unwrap();
                 fleet.order(alpha, Order::Limit(Some(5))).unwrap();
                 // Nobody waits any more for one that had to wait itself.
                 let _ = ordered.send(());
             });
+            begun.recv().unwrap();
             // An order that does not wait for the change has been carried out by then.
             let _ = orders.recv_timeout(Duration::from_millis(200));
             config.groups[0].backends.pop();

@@ -120,6 +120,15 @@ impl Drop for Running {
     }
 }
 
+/// Waits for something that has no event of its own.
+pub(crate) fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < HUNG, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 pub(crate) fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
 }

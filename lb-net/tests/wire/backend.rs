@@ -11,9 +11,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::{
-    AddressFamily, Shutdown as Side, SocketType, bind, getsockname, shutdown, socket, sockopt::set_socket_linger,
-};
+use rustix::net::{Shutdown as Side, bind, getsockname, shutdown, sockopt::set_socket_linger};
 
 use super::{Broken, End, Message, PATIENCE, Reader, answer, show};
 
@@ -35,8 +33,22 @@ pub(crate) struct Seen {
 }
 
 type Shared = Arc<(Mutex<Seen>, Condvar)>;
-type Streams = Arc<Mutex<HashMap<usize, TcpStream>>>;
+type Streams = Arc<Mutex<Open>>;
 type Script = dyn Fn(&mut Visit) -> Result<(), Broken> + Send + Sync;
+
+/// Its connections, so that all can be ended.
+#[derive(Debug, Default)]
+struct Open {
+    streams: HashMap<usize, TcpStream>,
+    /// Whether each that comes is ended at once.
+    is_over: bool,
+}
+
+impl Open {
+    fn cut(&self) {
+        self.streams.values().for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+    }
+}
 
 /// One connection of a backend.
 #[derive(Debug)]
@@ -149,19 +161,19 @@ impl Backend {
 
     /// Ends all that is open, as a crash does.
     pub(crate) fn cut(&self) {
-        self.streams.lock().unwrap().values().for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+        self.streams.lock().unwrap().cut();
     }
 }
 
 impl Drop for Backend {
     fn drop(&mut self) {
         let _ = shutdown(&*self.listener, Side::Both);
-        let accepting = self.accepting.take().unwrap();
+        let mut open = self.streams.lock().unwrap();
         // It may be accepting one more while it is told to end.
-        while !accepting.is_finished() {
-            self.cut();
-            thread::sleep(Duration::from_micros(200));
-        }
+        open.is_over = true;
+        open.cut();
+        drop(open);
+        let _ = self.accepting.take().unwrap().join();
         let malformed = self.look(|seen| seen.malformed.clone());
         assert!(thread::panicking() || malformed.is_empty(), "a backend got: {malformed:#?}");
     }
@@ -176,7 +188,12 @@ impl Visit {
         seen.bytes.push(Vec::new());
         seen.ends.push(None);
         shared.1.notify_all();
-        streams.lock().unwrap().insert(number, stream.try_clone().unwrap());
+        let mut open = streams.lock().unwrap();
+        open.streams.insert(number, stream.try_clone().unwrap());
+        if open.is_over {
+            open.cut();
+        }
+        drop(open);
         Self { number, reader: Reader::new(stream), shared: Arc::clone(shared), streams: Arc::clone(streams) }
     }
 
@@ -186,7 +203,7 @@ impl Visit {
         let end = catch_unwind(AssertUnwindSafe(|| script(&mut self))).unwrap_or_else(failed).err();
         let Self { number, reader, shared, streams } = self;
         // Who is the last to close it says how; it is known to be closed when it is.
-        drop(streams.lock().unwrap().remove(&number));
+        drop(streams.lock().unwrap().streams.remove(&number));
         drop(reader);
         let mut seen = shared.0.lock().unwrap();
         if let Some(Broken { end: End::Malformed(why), .. }) = &end {
@@ -289,7 +306,7 @@ pub(crate) struct Refusing {
 
 impl Refusing {
     pub(crate) fn new() -> Self {
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        let socket = super::socket();
         bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = getsockname(&socket).unwrap().try_into().unwrap();
         Self { address, _socket: socket }

@@ -3,19 +3,13 @@
 use std::{
     io::Write as _,
     net::{IpAddr, Shutdown, SocketAddr, TcpStream},
-    os::fd::OwnedFd,
     thread,
     time::Duration,
 };
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
+use rustix::net::{bind, connect, sockopt};
 
-use super::{Broken, End, Message, Reader, show};
-
-/// One that no process which a test starts meanwhile inherits.
-fn socket() -> OwnedFd {
-    socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap()
-}
+use super::{Broken, End, Message, Reader, show, socket};
 
 /// A client that says what it is told to and reads strictly.
 #[derive(Debug)]

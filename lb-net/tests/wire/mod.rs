@@ -8,7 +8,9 @@ mod message;
 mod reader;
 mod strict;
 
-use std::time::Duration;
+use std::{os::fd::OwnedFd, time::Duration};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 pub(crate) use self::{
     backend::{Backend, Refusing, Seen, Visit},
@@ -20,6 +22,11 @@ pub(crate) use self::{
 
 /// Longer than anything here takes: who waits that long has hung.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One that no process which a test starts meanwhile inherits.
+pub(crate) fn socket() -> OwnedFd {
+    socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap()
+}
 
 /// Bytes so that a reader can tell them apart.
 pub(crate) fn show(bytes: &[u8]) -> String {
