@@ -87,8 +87,9 @@ fn who_says_nothing_for_long_is_let_go() {
 #[test]
 fn who_does_not_read_is_let_go_and_keeps_nobody_waiting() {
     let scratch = Scratch::new();
-    let words: Vec<String> = (0..4_000).map(|at| format!("host-{at}:80")).collect();
-    let settings = Settings::default().with_write_timeout(Duration::from_millis(100)).with_sessions(2);
+    let words: Vec<String> = (0..2_000).map(|at| format!("host-{at}:80")).collect();
+    // Long for who reads, also on a machine that has much else to do.
+    let settings = Settings::default().with_write_timeout(Duration::from_secs(2)).with_sessions(2);
     let running = Running::start(&scratch.place(80), fleet(&words.join(" ")), settings);
     let mut deaf = UnixStream::connect(running.place.socket()).unwrap();
     deaf.write_all("show json\n".repeat(4).as_bytes()).unwrap();

@@ -120,12 +120,22 @@ fn endpoint(config: &BackendConfig) -> Endpoint {
     Endpoint::with_addresses(host, port.unwrap().parse().unwrap(), addresses)
 }
 
+/// One at the usual address and one at this. Others may have the port there: then it is another one.
+fn on_the_same_port(other: IpAddr) -> (Stub, Stub) {
+    loop {
+        let a = Stub::new(Manner::Named(b'A'));
+        match Stub::try_at(SocketAddr::new(other, a.address.port()), Manner::Named(b'B')) {
+            Ok(b) => return (a, b),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse),
+        }
+    }
+}
+
 #[tokio::test]
 async fn backends_that_move_or_come_while_they_are_served_are_found() {
     let names = Names::default();
     let [one, two]: [IpAddr; 2] = ["127.0.0.1", "127.0.0.2"].map(|ip| ip.parse().unwrap());
-    let a = Stub::new(Manner::Named(b'A'));
-    let b = Stub::at(SocketAddr::new(two, a.address.port()), Manner::Named(b'B'));
+    let (a, b) = on_the_same_port(two);
     let c = Stub::new(Manner::Named(b'C'));
     names.set("alpha", &[one]);
     names.set("gamma", &[one]);

@@ -148,10 +148,14 @@ mod tests {
 
     #[test]
     fn ten_thousand_backends_are_read_at_once() {
-        let lines: String = (0..10_000).map(|n| format!("10.0.{}.{}:80:9:2\n", n / 250, n % 250)).collect();
-        let began = std::time::Instant::now();
-        assert_eq!(file().parse(lines.as_bytes()).unwrap().len(), 10_000);
-        assert!(began.elapsed().as_millis() < 500, "{:?}", began.elapsed());
+        let time = |count: usize| {
+            let lines: String = (0..count).map(|n| format!("10.0.{}.{}:80:9:2\n", n / 250, n % 250)).collect();
+            let began = std::time::Instant::now();
+            assert_eq!(file().parse(lines.as_bytes()).unwrap().len(), count);
+            began.elapsed()
+        };
+        // A loop in a loop would take a hundred times as long. Others use this machine too: one good time will do.
+        assert!((0..5).any(|_| time(10_000) < 30 * time(1_000)));
     }
 
     proptest! {

@@ -122,10 +122,15 @@ impl Stub {
 
     /// On an address that may have been in use before.
     pub(crate) fn at(address: SocketAddr, manner: Manner) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket.bind(address).unwrap();
-        Self::on(socket.listen(1024).unwrap(), manner)
+        Self::try_at(address, manner).unwrap()
+    }
+
+    /// On an address that somebody else may have.
+    pub(crate) fn try_at(address: SocketAddr, manner: Manner) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self::on(socket.listen(1024)?, manner))
     }
 
     fn on(listener: TcpListener, manner: Manner) -> Self {
