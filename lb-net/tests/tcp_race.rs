@@ -226,7 +226,7 @@ async fn a_backend_that_was_full_is_asked_again_before_the_client_is_given_up() 
     let [_, b, _] = abc();
     let silent = Silent::new();
     // No delay at all: the full one is asked as soon as the silent one is.
-    let settings = Settings::default().with_race(Some(Duration::ZERO)).with_connect_timeout(Duration::from_millis(300));
+    let settings = Settings::default().with_race(Some(Duration::ZERO)).with_connect_timeout(Duration::from_secs(2));
     let front = Front::with(&format!("{} ! {}:1", silent.address, b.address), settings);
     let mut first = TcpStream::connect(front.address).await.unwrap();
     assert_eq!(soon(first.read_u8()).await.unwrap(), b'B');
@@ -260,7 +260,7 @@ async fn a_loser_that_panics_is_not_the_last_that_is_learned() {
     let [a, b, _] = abc();
     let (connector, told) = (Arc::new(Scripted::default()), Arc::new(Notify::new()));
     connector.set(a.address, Script::PanicWhen(Arc::clone(&told)));
-    let settings = hasty().with_connect_timeout(Duration::from_millis(300));
+    let settings = hasty().with_connect_timeout(Duration::from_secs(2));
     let front = Front::connecting(&format!("{} ! {}", a.address, b.address), &connector, settings);
     assert_eq!(ask(front.address).await.unwrap(), "B");
     told.notify_one();
@@ -278,7 +278,7 @@ async fn losers_of_a_runtime_that_ended_are_not_the_last_that_are_learned() {
     let connector = Arc::new(Scripted::default());
     connector.set(a.address, Script::Never);
     let balancer = balancer(format!("{} ! {}", a.address, b.address).parse().unwrap());
-    let settings = hasty().with_connect_timeout(Duration::from_millis(300));
+    let settings = hasty().with_connect_timeout(Duration::from_secs(2));
     let proxy = TcpProxy::with_connector(Arc::clone(&balancer), connector).with_settings(settings);
     let (listener, other) = (support::bind(), proxy.clone());
     let address = listener.local_addr().unwrap();
