@@ -346,3 +346,49 @@ async fn a_preface_that_the_backend_takes_bit_by_bit_still_comes_before_the_clie
     drop((user, server));
     assert_eq!(end_of(session).await.to_upstream_bytes, 4);
 }
+
+/// Says what it can until nobody takes any of it.
+async fn flood(stream: &mut TcpStream) {
+    let block = vec![7; 64 * 1024];
+    while tokio::time::timeout(Duration::from_millis(200), stream.write_all(&block)).await.is_ok() {}
+}
+
+#[tokio::test]
+async fn what_a_backend_says_to_a_lost_client_does_not_keep_it_from_hearing_the_rest() {
+    let (mut user, server, session) = session(Some(4096), Settings::default()).await;
+    let echo = tokio::spawn(async move {
+        let (mut hears, mut says) = server.into_split();
+        tokio::io::copy(&mut hears, &mut says).await
+    });
+    flood(&mut user).await;
+    reset(user);
+    let relayed = end_of(session).await;
+    assert_eq!(relayed.end, End::ClientReset);
+    assert!(relayed.to_client_bytes < relayed.to_upstream_bytes, "{relayed:?}");
+    assert_eq!(echo.await.unwrap().unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn what_a_client_says_to_a_lost_backend_does_not_keep_it_from_hearing_the_rest() {
+    let (user, mut server, session) = session(Some(4096), Settings::default()).await;
+    let echo = tokio::spawn(async move {
+        let (mut hears, mut says) = user.into_split();
+        tokio::io::copy(&mut hears, &mut says).await
+    });
+    flood(&mut server).await;
+    reset(server);
+    assert_eq!(end_of(session).await.end, End::UpstreamReset);
+    assert_eq!(echo.await.unwrap().unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn who_takes_none_of_the_last_words_is_not_waited_for() {
+    let (mut user, mut server, session) = session(Some(4096), Settings::default()).await;
+    flood(&mut user).await;
+    reset(user);
+    // Only now it is seen that the client is lost.
+    server.write_all(b"!").await.unwrap();
+    tokio::time::pause();
+    let relayed = tokio::time::timeout(Duration::from_secs(60), session).await.expect("the session goes on").unwrap();
+    assert_eq!(relayed.end, End::ClientReset);
+}

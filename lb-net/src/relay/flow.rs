@@ -79,6 +79,22 @@ struct Rest {
     preface: usize,
 }
 
+/// The thread's buffer, in use; it goes back when this is dropped.
+struct Scratch(Box<[u8]>);
+
+impl Scratch {
+    fn take() -> Self {
+        let pooled = SCRATCH.try_with(Cell::take).ok().flatten();
+        Self(pooled.unwrap_or_else(|| vec![0; SCRATCH_BYTES].into_boxed_slice()))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = SCRATCH.try_with(|place| place.set(Some(std::mem::take(&mut self.0))));
+    }
+}
+
 /// The state of one direction. It lives as long as the session: every byte counts.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
@@ -172,6 +188,21 @@ impl Flow {
         true
     }
 
+    /// Reads and forgets what the source says, as the sink is lost: whoever is kept from speaking may not listen either.
+    pub(super) fn discard(&mut self, cx: &mut Context<'_>, from: &mut TcpStream) {
+        let mut quota = QUOTA;
+        let mut scratch = Scratch::take();
+        while !self.ended {
+            match self.read(cx, from, &mut scratch.0) {
+                // The other direction hears of a source that is gone.
+                Poll::Ready(Ok(0) | Err(_)) => self.ended = true,
+                Poll::Ready(Ok(count)) if count < quota => quota -= count,
+                Poll::Ready(Ok(_)) => return yield_to_others(cx),
+                Poll::Pending => return,
+            }
+        }
+    }
+
     /// Moves at most about `quota` bytes. Ready when the source has ended and all of it is written.
     fn poll(
         &mut self,
@@ -213,11 +244,8 @@ impl Flow {
         to: &mut TcpStream,
         ear: &mut Ear<'_>,
     ) -> Poll<Result<(), Failed>> {
-        let pooled = SCRATCH.try_with(Cell::take).ok().flatten();
-        let mut scratch = pooled.unwrap_or_else(|| vec![0; SCRATCH_BYTES].into_boxed_slice());
-        let outcome = self.copy_through(&mut scratch, cx, from, to, ear);
-        let _ = SCRATCH.try_with(|place| place.set(Some(scratch)));
-        outcome
+        let mut scratch = Scratch::take();
+        self.copy_through(&mut scratch.0, cx, from, to, ear)
     }
 
     fn copy_through(

@@ -20,6 +20,9 @@ use flow::{Fault, Flow, State};
 use tap::Ear;
 pub use tap::{Direction, Tap};
 
+/// For so long it may take nothing of what the other one said before it was lost.
+const LAST_WORDS: Duration = Duration::from_secs(30);
+
 /// How sessions behave.
 ///
 /// ```
@@ -136,15 +139,21 @@ pub struct Relay {
 struct Extra {
     idle: Option<Idle>,
     tap: Option<Box<dyn Tap>>,
+    last_words: Option<LastWords>,
+}
+
+/// What a side that is lost has said before, on its way to the other one.
+struct LastWords {
+    /// Bytes so far.
+    moved: (u64, u64),
+    idle: Idle,
 }
 
 impl Relay {
     /// A session between these two; nothing moves before it is polled.
     pub fn new(client: TcpStream, upstream: TcpStream, settings: &Settings) -> Self {
-        let extra = settings.idle_timeout.map(|timeout| {
-            let (last_byte, timer) = (Instant::now(), Box::pin(tokio::time::sleep(timeout)));
-            Box::new(Extra { idle: Some(Idle { timeout, last_byte, timer }), tap: None })
-        });
+        let extra =
+            settings.idle_timeout.map(|timeout| Box::new(Extra { idle: Some(Idle::new(timeout)), ..Extra::default() }));
         // The client has often sent its first bytes while the backend was being connected.
         Self { client, upstream, to_upstream: Flow::eager(), to_client: Flow::default(), extra }
     }
@@ -181,6 +190,23 @@ impl Relay {
         idle.is_some_and(|idle| idle.expired(cx, moved))
     }
 
+    /// One side is lost, and what it said before goes this way to the other one, which is not listened to any more. Has it
+    /// taken nothing for so long that it is not waited for?
+    fn is_given_up(&mut self, cx: &mut Context<'_>, way: Direction) -> bool {
+        match way {
+            Direction::ToUpstream => self.to_client.discard(cx, &mut self.upstream),
+            _ => self.to_upstream.discard(cx, &mut self.client),
+        }
+        let moved = self.moved_bytes();
+        let last = self
+            .extra
+            .get_or_insert_default()
+            .last_words
+            .get_or_insert_with(|| LastWords { moved, idle: Idle::new(LAST_WORDS) });
+        let has_moved = std::mem::replace(&mut last.moved, moved) != moved;
+        last.idle.expired(cx, has_moved)
+    }
+
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Option<End> {
         let Self { client, upstream, to_upstream, to_client, extra } = self;
         let mut tap = extra.as_mut().and_then(|extra| extra.tap.as_mut());
@@ -197,7 +223,9 @@ impl Relay {
             Ok(()) => {}
         }
         match (to_upstream.state, to_client.state) {
-            (State::Open, State::Open | State::Lost) | (State::Lost, State::Open) => None,
+            (State::Open, State::Open) => None,
+            (State::Open, State::Lost) => self.is_given_up(cx, Direction::ToUpstream).then_some(End::ClientReset),
+            (State::Lost, State::Open) => self.is_given_up(cx, Direction::ToClient).then_some(End::UpstreamReset),
             (State::Lost, _) => Some(End::UpstreamReset),
             (_, State::Lost) => Some(End::ClientReset),
             (_, State::Open) => {
@@ -248,6 +276,10 @@ impl fmt::Debug for Extra {
 }
 
 impl Idle {
+    fn new(timeout: Duration) -> Self {
+        Self { timeout, last_byte: Instant::now(), timer: Box::pin(tokio::time::sleep(timeout)) }
+    }
+
     fn expired(&mut self, cx: &mut Context<'_>, moved: bool) -> bool {
         if moved {
             self.last_byte = Instant::now();
