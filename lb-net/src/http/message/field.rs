@@ -45,46 +45,56 @@ pub(crate) enum Known {
 
 impl Known {
     pub(crate) fn of(name: &str) -> Self {
-        let bytes = name.as_bytes();
-        let first = bytes.first().map_or(0, |byte| byte | 0x20);
-        let (known, spelling) = match (bytes.len(), first) {
-            (2, b't') => (Self::Te, "te"),
-            (3, b'v') => (Self::Via, "via"),
-            (4, b'd') => (Self::Date, "date"),
-            (4, b'h') => (Self::Host, "host"),
-            (5, b'p') => (Self::Proxy, "proxy"),
-            (6, b'c') => (Self::Cookie, "cookie"),
-            (6, b'e') => (Self::Expect, "expect"),
-            (7, b'r') => (Self::Referer, "referer"),
-            (7, b't') => (Self::Trailer, "trailer"),
-            (7, b'u') => (Self::Upgrade, "upgrade"),
-            (9, b'f') => (Self::Forwarded, "forwarded"),
-            (9, b'l') => (Self::LbReason, "lb-reason"),
-            (10, b'c') => (Self::Connection, "connection"),
-            (10, b'k') => (Self::KeepAlive, "keep-alive"),
-            (10, b's') => (Self::SetCookie, "set-cookie"),
-            (10, b'u') => (Self::UserAgent, "user-agent"),
-            (12, b'm') => (Self::MaxForwards, "max-forwards"),
-            (14, b'c') => (Self::ContentLength, "content-length"),
-            (14, b'h') => (Self::Http2Settings, "http2-settings"),
-            (15, b'i') => (Self::IdempotencyKey, "idempotency-key"),
-            (15, b'x') => (Self::XForwardedFor, "x-forwarded-for"),
-            (16, b'p') => (Self::ProxyConnection, "proxy-connection"),
-            (16, b'x')
-                if bytes.ends_with(b"t") | bytes.ends_with(b"T") && matches!(bytes.get(12), Some(b'h' | b'H')) =>
-            {
-                (Self::XForwardedHost, "x-forwarded-host")
+        let name = name.as_bytes();
+        let first = name.first().map_or(0, |byte| byte | 0x20);
+        match (name.len(), first) {
+            (2, b't') => Self::Te.if_called(b"te", name),
+            (3, b'v') => Self::Via.if_called(b"via", name),
+            (4, b'd') => Self::Date.if_called(b"date", name),
+            (4, b'h') => Self::Host.if_called(b"host", name),
+            (5, b'p') => Self::Proxy.if_called(b"proxy", name),
+            (6, b'c') => Self::Cookie.if_called(b"cookie", name),
+            (6, b'e') => Self::Expect.if_called(b"expect", name),
+            (7, b'r') => Self::Referer.if_called(b"referer", name),
+            (7, b't') => Self::Trailer.if_called(b"trailer", name),
+            (7, b'u') => Self::Upgrade.if_called(b"upgrade", name),
+            (9, b'f') => Self::Forwarded.if_called(b"forwarded", name),
+            (9, b'l') => Self::LbReason.if_called(b"lb-reason", name),
+            (10, b'c') => Self::Connection.if_called(b"connection", name),
+            (10, b'k') => Self::KeepAlive.if_called(b"keep-alive", name),
+            (10, b's') => Self::SetCookie.if_called(b"set-cookie", name),
+            (10, b'u') => Self::UserAgent.if_called(b"user-agent", name),
+            (12, b'm') => Self::MaxForwards.if_called(b"max-forwards", name),
+            (14, b'c') => Self::ContentLength.if_called(b"content-length", name),
+            (14, b'h') => Self::Http2Settings.if_called(b"http2-settings", name),
+            (15, b'i') => Self::IdempotencyKey.if_called(b"idempotency-key", name),
+            (15, b'x') => Self::XForwardedFor.if_called(b"x-forwarded-for", name),
+            (16, b'p') => Self::ProxyConnection.if_called(b"proxy-connection", name),
+            (16, b'x') if name.ends_with(b"t") | name.ends_with(b"T") && matches!(name.get(12), Some(b'h' | b'H')) => {
+                Self::XForwardedHost.if_called(b"x-forwarded-host", name)
             }
-            (16, b'x') => (Self::XForwardedPort, "x-forwarded-port"),
-            (17, b't') => (Self::TransferEncoding, "transfer-encoding"),
-            (17, b'x') => (Self::XForwardedProto, "x-forwarded-proto"),
-            _ => return Self::Other,
-        };
-        if name.eq_ignore_ascii_case(spelling) {
-            return known;
+            (16, b'x') => Self::XForwardedPort.if_called(b"x-forwarded-port", name),
+            (17, b't') => Self::TransferEncoding.if_called(b"transfer-encoding", name),
+            (17, b'x') => Self::XForwardedProto.if_called(b"x-forwarded-proto", name),
+            _ => Self::Other,
         }
+    }
+
+    /// This one where `name` is its name, in any case. Of a length that is known when this is compiled, so that it is compared
+    /// in a few words and not byte by byte. In a token nothing else than upper and lower case differs in this bit alone from
+    /// a letter, and nothing from a digit or `-`.
+    #[inline(always)]
+    fn if_called<const N: usize>(self, spelling: &[u8; N], name: &[u8]) -> Self {
+        let Some(whole) = name.first_chunk::<N>().filter(|_| name.len() == N) else { return Self::Other };
+        let mut lower = *whole;
+        lower.iter_mut().for_each(|byte| *byte |= 0x20);
+        if lower == *spelling { self } else { Self::if_disguised(spelling, name) }
+    }
+
+    #[cold]
+    fn if_disguised(spelling: &[u8], name: &[u8]) -> Self {
         let dashed = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-        if bytes.iter().map(dashed).eq(spelling.bytes()) { Self::Disguised } else { Self::Other }
+        if name.iter().map(dashed).eq(spelling.iter().copied()) { Self::Disguised } else { Self::Other }
     }
 
     fn bit(self) -> u32 {
