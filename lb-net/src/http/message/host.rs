@@ -11,9 +11,8 @@ pub(crate) fn is_host(value: &[u8]) -> bool {
         let address = from_utf8(literal).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
         return address.is_some() && port.get(1..).is_some_and(is_rest);
     }
-    let end = value.iter().position(|byte| *byte == b':').unwrap_or(value.len());
-    let (name, port) = value.split_at(end);
-    !name.is_empty() && is_name(name) && is_rest(port)
+    let rest = behind_name(value);
+    rest.len() < value.len() && is_rest(rest)
 }
 
 /// Nothing, or a colon and a port.
@@ -27,18 +26,26 @@ fn is_rest(rest: &[u8]) -> bool {
     }
 }
 
-/// `reg-name` of RFC 3986 section 3.2.2.
-fn is_name(name: &[u8]) -> bool {
-    let mark = |byte| matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b'+' | b';' | b'=');
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || mark(*byte);
-    let mut rest = name;
+/// Bytes that a name may have as they are: looked up, as this is asked for each byte of each request's host.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < plain.len() {
+        let mark = matches!(byte as u8, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b'+' | b';' | b'=');
+        plain[byte] = mark || (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    plain
+};
+
+/// What comes behind the `reg-name` (RFC 3986 section 3.2.2) that it begins with.
+fn behind_name(mut rest: &[u8]) -> &[u8] {
     loop {
-        match rest {
-            [] => return true,
-            [b'%', high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest = after,
-            [byte, after @ ..] if plain(byte) => rest = after,
-            _ => return false,
-        }
+        rest = match rest {
+            [byte, after @ ..] if PLAIN[usize::from(*byte)] => after,
+            [b'%', high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
+            _ => return rest,
+        };
     }
 }
 
