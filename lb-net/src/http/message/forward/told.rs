@@ -83,14 +83,20 @@ fn address(ip: IpAddr, out: &mut Vec<u8>) {
     }
 }
 
-/// As `Display` has it, in a fifth of the time.
+/// As `Display` has it, in a small part of the time.
 fn dotted(address: Ipv4Addr, out: &mut Vec<u8>) {
-    for (at, octet) in address.octets().into_iter().enumerate() {
-        if at > 0 {
-            out.push(b'.');
+    let (mut text, mut length) = ([b'.'; "255.255.255.255.".len()], 0);
+    for octet in address.octets() {
+        let digits = [octet / 100, octet / 10 % 10, octet % 10];
+        let leading = usize::from(octet < 100) + usize::from(octet < 10);
+        for digit in digits.into_iter().skip(leading) {
+            text[length] = b'0' + digit;
+            length += 1;
         }
-        out.extend_from_slice(decimal(octet.into(), &mut [0; 20]));
+        // The dot is there already.
+        length += 1;
     }
+    out.extend_from_slice(&text[..length - 1]);
 }
 
 /// One element of `Forwarded`, and the end of its line.
