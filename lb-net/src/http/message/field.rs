@@ -205,14 +205,15 @@ impl<'h, 'b> Fields<'h, 'b> {
 
 impl<'b> Field<'b> {
     /// Where in the head its line is, with its end, when it is written as we would write it: then it can be copied as it is.
+    /// The parser has seen to the colon right behind the name, and that a CR is followed by its LF.
+    #[inline]
     pub(super) fn plain_line(&self, head: &'b [u8]) -> Option<Range<usize>> {
         let begin = offset(head, self.name.as_bytes());
         let colon = begin.wrapping_add(self.name.len());
         let end = colon.wrapping_add(2 + self.value.len());
-        let plain = !self.value.is_empty()
-            && offset(head, self.value) == colon.wrapping_add(2)
-            && head.get(colon..colon.wrapping_add(2)) == Some(b": ")
-            && head.get(end..end.wrapping_add(2)) == Some(b"\r\n");
+        let plain = offset(head, self.value) == colon.wrapping_add(2)
+            && head.get(colon.wrapping_add(1)) == Some(&b' ')
+            && head.get(end) == Some(&b'\r');
         plain.then_some(begin..end.wrapping_add(2))
     }
 }

@@ -19,7 +19,8 @@ impl<'o, 'b, 'e> Lines<'o, 'b, 'e> {
         Self { out, head, run: 0..0, edits }
     }
 
-    /// This field of the head, unless an edit replaces it.
+    /// This field of the head, unless an edit replaces it. Inlined, because it is done with every field.
+    #[inline(always)]
     pub(super) fn keep(&mut self, field: &Field<'b>) {
         if self.edits.replace(field.name) {
             return;
@@ -30,11 +31,14 @@ impl<'o, 'b, 'e> Lines<'o, 'b, 'e> {
                 self.flush();
                 self.run = line;
             }
-            None => {
-                self.flush();
-                put(self.out, field.name, &[field.value]);
-            }
+            None => self.spell(field),
         }
+    }
+
+    /// Anew, in the usual way.
+    #[cold]
+    fn spell(&mut self, field: &Field<'b>) {
+        put(self.raw(), field.name, &[field.value]);
     }
 
     /// Any bytes; the lines before them come first.
@@ -43,7 +47,8 @@ impl<'o, 'b, 'e> Lines<'o, 'b, 'e> {
         self.out
     }
 
-    /// A field of ours, from parts.
+    /// A field of ours, from parts. Inlined, because a name that is known then is written in a few words.
+    #[inline(always)]
     pub(super) fn ours(&mut self, name: &str, value: &[&[u8]]) {
         put(self.raw(), name, value);
     }
@@ -72,14 +77,21 @@ impl<'o, 'b, 'e> Lines<'o, 'b, 'e> {
         }
     }
 
+    #[inline]
     fn flush(&mut self) {
         if self.run.end > self.run.start {
-            let run = std::mem::replace(&mut self.run, 0..0);
-            self.out.extend_from_slice(self.head.get(run).unwrap_or_default());
+            self.copy_run();
         }
+    }
+
+    #[inline(never)]
+    fn copy_run(&mut self) {
+        let run = std::mem::replace(&mut self.run, 0..0);
+        self.out.extend_from_slice(self.head.get(run).unwrap_or_default());
     }
 }
 
+#[inline(always)]
 fn put(out: &mut Vec<u8>, name: &str, value: &[&[u8]]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
