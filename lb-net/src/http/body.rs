@@ -148,20 +148,24 @@ impl Body {
     }
 
     /// Appends what is at hand to the lead, as long as that stays within `most` bytes.
+    #[inline]
     pub(super) fn gather(&mut self, input: &mut Buffer, lead: &mut Lead, most: usize) -> Result<(), Fault> {
-        while !self.gone && self.next_piece(input)? {
-            let Some(piece) = &self.piece else { break };
-            if lead.len() + piece.len(&self.trailers) > most {
-                break;
-            }
-            let bytes = input.filled();
-            let slices = piece.slices(bytes, &self.trailers);
-            slices.into_iter().for_each(|slice| lead.bytes_mut().extend_from_slice(slice));
-            self.moved += piece.data.len() as u64;
-            input.consume(piece.stands_for);
-            self.piece = None;
-        }
+        while !self.gone && self.next_piece(input)? && self.append_piece(input, lead, most) {}
         Ok(())
+    }
+
+    /// Appends the piece to the lead; whether it has room there.
+    fn append_piece(&mut self, input: &mut Buffer, lead: &mut Lead, most: usize) -> bool {
+        let piece = self.piece.take_if(|piece| lead.len() + piece.len(&self.trailers) <= most);
+        let Some(piece) = piece else { return false };
+        let slices = piece.slices(input.filled(), &self.trailers);
+        slices
+            .into_iter()
+            .filter(|slice| !slice.is_empty())
+            .for_each(|slice| lead.bytes_mut().extend_from_slice(slice));
+        self.moved += piece.data.len() as u64;
+        input.consume(piece.stands_for);
+        true
     }
 
     /// Moves what can be moved: the lead first, and in one write with what is at hand behind it. Up to `most` bytes are
@@ -195,7 +199,16 @@ impl Body {
     }
 
     /// Makes a piece of what is at hand, if there is none yet; whether there is one now.
+    #[inline]
     fn next_piece(&mut self, input: &mut Buffer) -> Result<bool, Fault> {
+        // Most often nothing is at hand, or no more of this body.
+        if self.piece.is_none() && !self.ended && !input.is_empty() {
+            self.make_piece(input)?;
+        }
+        Ok(self.piece.is_some())
+    }
+
+    fn make_piece(&mut self, input: &mut Buffer) -> Result<(), Fault> {
         while self.piece.is_none() && !self.ended && !input.is_empty() {
             let (data, stands_for) = match &mut self.source {
                 Source::Length(left) => {
@@ -221,7 +234,7 @@ impl Body {
             }
             self.offer(input, data, stands_for);
         }
-        Ok(self.piece.is_some())
+        Ok(())
     }
 
     /// As a piece, unless there is nothing to send.
