@@ -54,9 +54,9 @@ pub(super) fn poll_receive(cx: &mut Context<'_>, stream: &TcpStream, into: &mut 
 /// Writes what fits of these.
 pub(super) fn poll_send(cx: &mut Context<'_>, stream: &TcpStream, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
     loop {
-        ready!(stream.poll_write_ready(cx))?;
+        // There is room nearly always. Only where there is none it is asked in a way that has this task woken.
         match stream.try_io(Interest::WRITABLE, || send(stream, slices)) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(stream.poll_write_ready(cx))?,
             outcome => return Poll::Ready(outcome),
         }
     }
