@@ -25,8 +25,8 @@ pub struct Lease<T> {
     member: Arc<Handle<T>>,
     started: Instant,
     client: Option<u64>,
-    /// Time to the answer, once the caller has said that it came.
-    answered_micros: Option<u32>,
+    /// When the answer came, once the caller has said that it did.
+    answered: Option<Instant>,
     place: Place,
     ended: bool,
 }
@@ -34,7 +34,7 @@ pub struct Lease<T> {
 impl<T> Lease<T> {
     pub(crate) fn new(member: Arc<Handle<T>>, place: Place, request: &Request<'_>) -> Self {
         let (started, client) = (request.now, request.client);
-        Self { member, started, client, answered_micros: None, place, ended: false }
+        Self { member, started, client, answered: None, place, ended: false }
     }
 
     /// Which backend it is.
@@ -58,7 +58,7 @@ impl<T> Lease<T> {
     /// The answer has begun: what follows is no latency of the backend. Without it the latency is the time to
     /// [`finish`](Self::finish).
     pub fn answered(&mut self, now: Instant) {
-        self.answered_micros.get_or_insert_with(|| micros(self.started, now));
+        self.answered.get_or_insert(now);
     }
 
     /// The connection stands, and that is all a backend can be judged by until it ends, perhaps hours later: connects
@@ -108,8 +108,13 @@ impl<T> Lease<T> {
     /// ```
     pub fn add_bytes(&self, to_backend: u64, to_client: u64) {
         let carried = &self.member.carried;
-        carried.to_backend_bytes.fetch_add(to_backend, Relaxed);
-        carried.to_client_bytes.fetch_add(to_client, Relaxed);
+        // Most requests have no body, and even nothing costs something to add where others count too.
+        if to_backend > 0 {
+            carried.to_backend_bytes.fetch_add(to_backend, Relaxed);
+        }
+        if to_client > 0 {
+            carried.to_client_bytes.fetch_add(to_client, Relaxed);
+        }
     }
 
     pub(crate) fn count_last_resort(&self) {
@@ -122,7 +127,7 @@ impl<T> Lease<T> {
         let (member, trial) = (&*self.member, self.place == Place::Trial);
         match outcome {
             Outcome::Success => {
-                let took = || self.answered_micros.unwrap_or_else(|| micros(self.started, now));
+                let took = || micros(self.started, self.answered.unwrap_or(now));
                 member.add_latency(took, now);
             }
             Outcome::Cancelled => {
