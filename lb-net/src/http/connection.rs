@@ -300,8 +300,9 @@ impl<T: Send + Sync + 'static> Parts<T> {
     /// Whoever wants to know is told how a request ended.
     pub(super) fn tell(&mut self, record: &mut Record<'_>, began: Instant, ended: Instant) {
         self.idle_until = pace::after(ended, self.proxy.inner.settings.times.idle);
-        self.worker.note(record, began, ended);
-        if let Some(hooks) = &self.proxy.inner.hooks {
+        let hooks = self.proxy.inner.hooks.as_ref();
+        self.worker.note(record, began, ended, hooks.is_some());
+        if let Some(hooks) = hooks {
             hooks.on_end(record);
         }
     }

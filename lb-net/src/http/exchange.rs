@@ -272,7 +272,7 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
     /// Answers by ourselves, with the reason.
     pub(super) async fn refuse(&mut self, reason: Reason) -> Next<T> {
         let answer = match reason.status() {
-            503 => OwnAnswer::unavailable(reason, &self.parts.proxy.inner.settings, &mut *self.parts.worker.rng()),
+            503 => OwnAnswer::unavailable(reason, &self.parts.proxy.inner.settings, &mut self.parts.worker.rng()),
             _ => OwnAnswer::of(reason),
         };
         self.answer(&answer).await

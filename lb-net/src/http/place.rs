@@ -58,12 +58,12 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         if let Some(avoided) = self.avoid {
             let mut tried = self.tried.clone();
             tried.insert(avoided);
-            let picked = inner.balancer.pick(&self.request().with_tried(&tried), &mut *worker.rng());
+            let picked = inner.balancer.pick(&self.request().with_tried(&tried), &mut worker.rng());
             if picked.is_ok() {
                 return picked;
             }
         }
-        inner.balancer.pick(&self.request(), &mut *worker.rng())
+        inner.balancer.pick(&self.request(), &mut worker.rng())
     }
 
     fn request(&self) -> Request<'_> {
@@ -229,7 +229,7 @@ impl<T: Send + Sync + 'static> Contest<T> for Running<'_, '_, T> {
         let (inner, worker) = (&exchange.parts.proxy.inner, &exchange.parts.worker);
         let client = exchange.parts.somebody();
         let request = Request::new(now()).with_key(exchange.asked.key).with_client(client).with_tried(tried);
-        inner.balancer.pick(&request, &mut *worker.rng())
+        inner.balancer.pick(&request, &mut worker.rng())
     }
 
     fn gone(&mut self) -> impl Future<Output = ()> + Send {

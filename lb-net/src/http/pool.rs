@@ -5,7 +5,10 @@ use std::{
     convert::Infallible,
     hash::{BuildHasherDefault, Hasher},
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Wake, Waker},
     time::{Duration, Instant},
 };
@@ -31,6 +34,8 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     kept: Mutex<Idle>,
+    /// How many there are: to be looked at without the lock, under which it is written.
+    count: AtomicUsize,
     news: Arc<News>,
 }
 
@@ -99,7 +104,7 @@ impl Pool {
     pub(super) fn take(&self, id: BackendId, now: Instant, careful: bool) -> Option<Kept> {
         loop {
             // Those of no use are closed outside of the lock.
-            let Entry { kept, until } = self.idle().pop(id)?;
+            let Entry { kept, until } = self.pop(id)?;
             if now < until && is_quiet(&kept.stream, careful) {
                 return Some(kept);
             }
@@ -115,6 +120,7 @@ impl Pool {
         }
         let mut idle = self.idle();
         let refused = idle.push(id, Entry { kept, until }, keep.idle);
+        self.count.store(idle.count, Relaxed);
         let is_first = refused.is_none() && !std::mem::replace(&mut idle.has_new, true);
         drop(idle);
         if is_first {
@@ -140,6 +146,7 @@ impl Pool {
             wanted
         });
         idle.count -= gone.len();
+        self.count.store(idle.count, Relaxed);
         next
     }
 
@@ -159,13 +166,21 @@ impl Pool {
     pub(super) fn clear(&self) {
         let mut idle = self.idle();
         idle.count = 0;
+        self.count.store(0, Relaxed);
         let gone: Vec<Entry> = idle.backends.values_mut().flat_map(|entries| entries.drain(..)).collect();
         drop((idle, gone));
     }
 
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        self.idle().count
+        self.count.load(Relaxed)
+    }
+
+    fn pop(&self, id: BackendId) -> Option<Entry> {
+        let mut idle = self.idle();
+        let entry = idle.pop(id);
+        self.count.store(idle.count, Relaxed);
+        entry
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {

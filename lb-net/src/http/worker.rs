@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use lb_core::rand::rngs::SmallRng;
+use lb_core::rand::{TryRng, rngs::SmallRng};
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, sleep_until},
@@ -213,12 +213,14 @@ impl<T: Send + Sync + 'static> Worker<T> {
         self.waits.notify_one();
     }
 
-    /// Counts a request that has ended, and writes it down.
-    pub(super) fn note(&self, record: &mut Record<'_>, began: Instant, ended: Instant) {
+    /// Counts a request that has ended, and writes it down; what time of day it was only where somebody is told.
+    pub(super) fn note(&self, record: &mut Record<'_>, began: Instant, ended: Instant, is_told: bool) {
         let mut books = self.books();
         books.cells.idle(self.pool.count());
         record.total = ended.saturating_duration_since(began);
-        record.began = books.time_of(began);
+        if is_told || books.log.is_some() {
+            record.began = books.time_of(began);
+        }
         books.cells.ended(record);
         let Some(log) = &mut books.log else { return };
         let was_due = log.due().is_some();
@@ -263,8 +265,8 @@ impl<T: Send + Sync + 'static> Worker<T> {
     }
 
     /// Chance, for one pick.
-    pub(super) fn rng(&self) -> MutexGuard<'_, SmallRng> {
-        self.rng.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn rng(&self) -> Chance<'_> {
+        Chance(&self.rng)
     }
 }
 
@@ -276,6 +278,31 @@ impl<T> Worker<T> {
 
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes the lock for each draw: most picks have no need of any.
+pub(super) struct Chance<'a>(&'a Mutex<SmallRng>);
+
+impl Chance<'_> {
+    fn rng(&self) -> MutexGuard<'_, SmallRng> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TryRng for Chance<'_> {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.rng().try_next_u32()
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.rng().try_next_u64()
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.rng().try_fill_bytes(bytes)
     }
 }
 
