@@ -98,9 +98,8 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
     }
 
     fn poll_more(&mut self, cx: &mut Context<'_>, upstream: &mut Upstream) -> Poll<Result<(), Failure>> {
-        let limits = head_limits(&self.parts.proxy.inner);
         let Upstream { stream, buffer, in_bulk, .. } = upstream;
-        if buffer.room().is_empty() && !buffer.grow(limits.bytes + 1) {
+        if buffer.is_full() && !buffer.grow(head_limits(&self.parts.proxy.inner).bytes + 1) {
             return Poll::Ready(Err(Failure::BadAnswer(Reason::AnswerTooLarge)));
         }
         let is_first = buffer.is_empty();

@@ -49,6 +49,11 @@ impl Buffer {
         self.start == self.end
     }
 
+    /// Whether there is no room behind them, however they are moved. Without memory there is room: it is taken then.
+    pub(super) fn is_full(&self) -> bool {
+        self.start == 0 && self.end == self.bytes.len() && self.end > 0
+    }
+
     /// The first of them have been used.
     pub(super) fn consume(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.end);

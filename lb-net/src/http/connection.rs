@@ -229,7 +229,7 @@ impl<T: Send + Sync + 'static> Parts<T> {
                 }
                 self.seen = self.input.len();
             }
-            if self.input.room().is_empty() {
+            if self.input.is_full() {
                 self.input.grow(limits.bytes + 1);
             }
             match self.poll_bytes(cx) {
