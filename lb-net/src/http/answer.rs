@@ -34,8 +34,6 @@ const MOST_INTERIM: u32 = 64;
 /// An answer of which the head has been read.
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// Its body on the way to the client.
-    pub(super) body: Body,
     /// The backend's connection may have another request.
     pub(super) keeps_upstream: bool,
     /// The client's connection may have another one, as it was told.
@@ -120,7 +118,8 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         }
     }
 
-    /// Passes interim answers on. `None`: more bytes are needed.
+    /// Passes interim answers on. `None`: more bytes are needed. Not inlined, as [`Asked::read`](super::asked::Asked::read).
+    #[inline(never)]
     fn read_answer(&mut self, upstream: &mut Upstream, backend: BackendId) -> Result<Option<Answer>, Failure> {
         loop {
             let mut room = FieldRoom::new();
@@ -193,9 +192,9 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             framing::Body::Chunked => Source::Chunked(ChunkReader::new()),
             framing::Body::UntilClose => Source::UntilClose,
         };
+        self.download = Body::new(source, for_client == framing::Body::Chunked).with_trailers(passes_trailers);
         Some(Answer {
             status: head.status,
-            body: Body::new(source, for_client == framing::Body::Chunked).with_trailers(passes_trailers),
             keeps_upstream: framing.keep_alive,
             keeps_client,
             ends_with_connection,

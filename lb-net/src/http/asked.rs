@@ -15,7 +15,7 @@ use super::{
     },
     retry,
     sticky::Pin,
-    story::Story,
+    story::Text,
 };
 
 /// What is kept of a request when its head has gone on.
@@ -37,11 +37,15 @@ pub(super) struct Asked {
     pub(super) head_bytes: usize,
     /// What is answered in place of asking a backend.
     pub(super) answer: Option<Box<OwnAnswer>>,
-    pub(super) story: Story,
+    /// Of its head, where someone is told of it at its end.
+    pub(super) text: Option<Box<Text>>,
 }
 
 impl Asked {
     /// Reads what the client has sent, and writes what its backend is to get into `lead`. `None`: more bytes are needed.
+    ///
+    /// Not inlined: it needs much of the stack, which whoever only waits should not step over.
+    #[inline(never)]
     pub(super) fn read<T>(parts: &Parts<T>, lead: &mut Lead) -> Result<Option<Self>, Reason> {
         let inner = &*parts.proxy.inner;
         let mut room = FieldRoom::new();
@@ -70,7 +74,6 @@ impl Asked {
         };
         write_request(&head, &framing, &hop, lead.bytes_mut())?;
         let fields = || head.fields.iter().map(|field| (field.name, field.value));
-        let story = Story::new(head.minor);
         let is_told = inner.access_log.is_some() || inner.hooks.is_some();
         let answer = answer.or_else(|| framing.is_for_us().then(OwnAnswer::options));
         Ok(Some(Self {
@@ -90,7 +93,7 @@ impl Asked {
             }),
             head_bytes: head.bytes,
             answer: answer.map(Box::new),
-            story: if is_told { story.with_text(&head) } else { story },
+            text: is_told.then(|| Box::new(Text::of(&head))),
         }))
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Exchange<'a, T> {
     pub(super) upload: Body,
     /// The backend takes no more of it.
     pub(super) upload_stopped: bool,
+    /// The body of its answer on the way to the client, from when its head is here.
+    pub(super) download: Body,
     /// The heads of its answer.
     pub(super) answer_lead: Lead,
     /// Interim answers that have gone to the client.
@@ -128,13 +130,14 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
                 .with_limit(parts.proxy.inner.settings.limits.body_bytes)
                 .with_trailers(parts.proxy.inner.settings.request_edits.is_empty()),
         };
-        let story = asked.story.take();
+        let story = Story::new(asked.minor).with_text(asked.text.take());
         Self {
             parts,
             asked,
             lead,
             upload,
             upload_stopped: false,
+            download: Body::none(),
             answer_lead: Lead::pooled(),
             interim: 0,
             has_answered: false,

@@ -10,7 +10,7 @@ use lb_core::{Lease, Outcome};
 use super::{
     Reason,
     answer::Answer,
-    body::{Body, Fault},
+    body::Fault,
     client::Gone,
     exchange::{Exchange, Failure, Next},
     pace::{self, WaitsFor},
@@ -34,7 +34,7 @@ enum Cut {
 
 impl<T: Send + Sync + 'static> Exchange<'_, T> {
     /// Ends the request: its answer has begun.
-    pub(super) async fn relay(&mut self, mut lease: Lease<T>, mut upstream: Upstream, mut answer: Answer) -> Next<T> {
+    pub(super) async fn relay(&mut self, mut lease: Lease<T>, mut upstream: Upstream, answer: Answer) -> Next<T> {
         let answered = now();
         lease.answered(answered);
         if answer.status < 500 {
@@ -45,27 +45,26 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         if answer.is_switching {
             return Box::pin(self.tunnel(lease, upstream)).await;
         }
-        let begun = answer.body.gather(&mut upstream.buffer, &mut self.answer_lead, SMALL);
+        let begun = self.download.gather(&mut upstream.buffer, &mut self.answer_lead, SMALL);
         let begun = begun.map_err(|fault| Cut::of(&fault));
         if let (Err(cut), 0) = (begun, self.answer_lead.sent_bytes()) {
             return self.refuse_answer(lease, upstream, cut.reason()).await;
         }
         // Without a length or chunks an orderly end would look like the end of the body.
         self.parts.resets_when_dropped = answer.ends_with_connection;
-        let body = &mut answer.body;
         let mut polls = 0_u32;
         let relayed = poll_fn(|cx| {
             polls += 1;
-            self.poll_relay(cx, &mut upstream, body)
+            self.poll_relay(cx, &mut upstream)
         });
         let relayed = if begun.is_ok() { relayed.await } else { begun };
         self.parts.resets_when_dropped &= relayed.is_err();
-        let Answer { status, body, keeps_upstream, keeps_client, .. } = answer;
+        let Answer { status, keeps_upstream, keeps_client, .. } = answer;
         // One that is done at once has not taken any time.
         let ended = if polls == 1 { answered } else { now() };
         let is_whole = relayed.is_ok() && self.upload.is_done() && self.lead.rest().is_empty();
-        lease.add_bytes(self.upload.moved, body.moved);
-        upstream.in_bulk = body.was_in_bulk();
+        lease.add_bytes(self.upload.moved, self.download.moved);
+        upstream.in_bulk = self.download.was_in_bulk();
         if is_whole && keeps_upstream && !self.upload_stopped {
             let worker = &self.parts.worker;
             upstream.keep(lease.id(), &worker.pool, ended, &self.parts.proxy.inner.settings.keep);
@@ -76,7 +75,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         if let Err(Cut::Backend(reason)) = relayed {
             self.tell_no_answer(&lease, reason);
         }
-        let (cut, request_bytes, answer_bytes) = (relayed.is_err(), self.upload.moved, body.moved);
+        let (cut, request_bytes, answer_bytes) = (relayed.is_err(), self.upload.moved, self.download.moved);
         self.tell(Some(lease.name()), End { status, reason, cut, request_bytes, answer_bytes }, ended);
         let outcome = match relayed {
             Ok(()) if status >= 500 => Outcome::ServerError,
@@ -101,13 +100,13 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         self.refuse(reason).await
     }
 
-    fn poll_relay(&mut self, cx: &mut Context<'_>, upstream: &mut Upstream, body: &mut Body) -> Poll<Result<(), Cut>> {
+    fn poll_relay(&mut self, cx: &mut Context<'_>, upstream: &mut Upstream) -> Poll<Result<(), Cut>> {
         if self.poll_upload(cx, upstream).is_err() {
             // The client has broken off its request, or breaks the rules. What its answer says is whole all the same, if
             // that is said soon: the rest of the request is not asked for any more.
             self.upload_stopped = true;
         }
-        let Self { parts, answer_lead, .. } = self;
+        let Self { parts, answer_lead, download: body, .. } = self;
         let most = if body.moved == 0 { SMALL } else { 0 };
         if let Err(fault) = body.gather(&mut upstream.buffer, answer_lead, most) {
             return Poll::Ready(Err(Cut::of(&fault)));
@@ -118,8 +117,8 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             Poll::Ready(Err(fault)) => return Poll::Ready(Err(Cut::of(&fault))),
             Poll::Pending => {}
         }
-        self.download_wait.note(body.moved + self.answer_lead.sent_bytes(), now);
-        if let Some(cut) = self.is_late(body) {
+        self.download_wait.note(self.download.moved + self.answer_lead.sent_bytes(), now);
+        if let Some(cut) = self.is_late() {
             return Poll::Ready(Err(cut));
         }
         // Behind it, as it may just have had the client's socket registered.
@@ -129,9 +128,9 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         Poll::Pending
     }
 
-    fn is_late(&mut self, body: &Body) -> Option<Cut> {
+    fn is_late(&mut self) -> Option<Cut> {
         let times = &self.parts.proxy.inner.settings.times;
-        let to_client = body.waits_for_sink() || !self.answer_lead.rest().is_empty();
+        let to_client = self.download.waits_for_sink() || !self.answer_lead.rest().is_empty();
         let waits_for = if to_client { WaitsFor::ClientToTake } else { WaitsFor::BackendToSay };
         let limits = [self.download_wait.limit(waits_for, times), pace::whole(self.began, times)];
         let reason = self.parts.overdue(limits)?;

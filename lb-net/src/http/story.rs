@@ -26,7 +26,7 @@ pub(super) struct Story {
 
 /// Parts of a head, one behind the other.
 #[derive(Debug)]
-struct Text {
+pub(super) struct Text {
     bytes: Vec<u8>,
     /// Where each of them ends.
     ends: [usize; 5],
@@ -51,10 +51,9 @@ impl Story {
         Self { text, minor, failed_at, attempts: 0, reused: false, queued, connect, first_byte }
     }
 
-    /// Of which a log tells, or hooks.
-    pub(super) fn with_text(mut self, head: &RequestHead<'_, '_>) -> Self {
-        self.text = Some(Box::new(Text::of(head)));
-        self
+    /// Of which a log tells, or hooks, where there is a text.
+    pub(super) fn with_text(self, text: Option<Box<Text>>) -> Self {
+        Self { text, ..self }
     }
 
     /// All of it, for whoever tells it in our place.
@@ -94,7 +93,7 @@ impl Story {
 }
 
 impl Text {
-    fn of(head: &RequestHead<'_, '_>) -> Self {
+    pub(super) fn of(head: &RequestHead<'_, '_>) -> Self {
         let parts = [
             Some(head.method.as_bytes()),
             Some(head.target.as_bytes()),
