@@ -23,16 +23,22 @@ use tower::{
     load::{CompleteOnResponse, Load, PeakEwma, PendingRequests},
 };
 
-use crate::timing::{Cost, allocations, clones, own, tasks};
+use crate::timing::{Cost, allocations, call_often, clones, own, tasks};
 
 /// Requests that wait in front of tower's balancer, at most.
 const BUFFERED: usize = 1024;
 
-type Measure = Box<dyn FnMut(&Runtime, &Runtime, &mut Cost)>;
+/// One round of timing, or so many calls by one caller.
+enum Task<'a> {
+    Measure { two: &'a Runtime, cost: &'a mut Cost },
+    Call(usize),
+}
 
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
-    measure: Measure,
+    /// Whether its calls end on the caller's own thread.
+    pub(crate) is_alone: bool,
+    run: Box<dyn FnMut(&Runtime, Task<'_>)>,
 }
 
 impl Subject {
@@ -49,7 +55,12 @@ impl Subject {
     }
 
     pub(crate) fn measure(&mut self, one: &Runtime, two: &Runtime, cost: &mut Cost) {
-        (self.measure)(one, two, cost);
+        (self.run)(one, Task::Measure { two, cost });
+    }
+
+    /// So many calls on this runtime, one after the other.
+    pub(crate) fn call(&mut self, one: &Runtime, calls: usize) {
+        (self.run)(one, Task::Call(calls));
     }
 }
 
@@ -67,13 +78,16 @@ fn ours(name: &'static str, selector: SelectorKind, backends: usize) -> Subject 
     let config = Config::default().with_group(group);
     let balancer = Arc::new(Balancer::new(config, Instant::now(), &mut rng, |_| echo()));
     let mut balance = Balance::new(balancer);
-    let measure = move |one: &Runtime, two: &Runtime, cost: &mut Cost| {
-        cost.own.push(own(one, &mut balance));
-        cost.clone.push(clones(one, &balance));
-        cost.tasks.push(tasks(two, &balance));
-        cost.allocations = allocations(one, &mut balance);
+    let run = move |one: &Runtime, task: Task<'_>| match task {
+        Task::Measure { two, cost } => {
+            cost.own.push(own(one, &mut balance));
+            cost.clone.push(clones(one, &balance));
+            cost.tasks.push(tasks(two, &balance));
+            cost.allocations = allocations(one, &mut balance);
+        }
+        Task::Call(calls) => one.block_on(call_often(&mut balance, calls)),
     };
-    Subject { name, measure: Box::new(measure) }
+    Subject { name, is_alone: true, run: Box::new(run) }
 }
 
 fn pending() -> PendingRequests<Echo> {
@@ -95,11 +109,14 @@ where
     S: Service<(), Error: Into<BoxError>> + Load<Metric: Debug> + 'static,
 {
     let mut balance = p2c::Balance::new(services);
-    let measure = move |one: &Runtime, _: &Runtime, cost: &mut Cost| {
-        cost.own.push(own(one, &mut balance));
-        cost.allocations = allocations(one, &mut balance);
+    let run = move |one: &Runtime, task: Task<'_>| match task {
+        Task::Measure { cost, .. } => {
+            cost.own.push(own(one, &mut balance));
+            cost.allocations = allocations(one, &mut balance);
+        }
+        Task::Call(calls) => one.block_on(call_often(&mut balance, calls)),
     };
-    Subject { name, measure: Box::new(measure) }
+    Subject { name, is_alone: true, run: Box::new(run) }
 }
 
 fn p2c_buffered<S>(name: &'static str, services: ServiceList<Vec<S>>) -> Subject
@@ -107,12 +124,15 @@ where
     S: Service<(), Response: Send, Error: Into<BoxError> + Send, Future: Send> + Load<Metric: Debug> + Send + 'static,
 {
     let mut balance = Buffer::new(p2c::Balance::new(services), BUFFERED);
-    let measure = move |_: &Runtime, two: &Runtime, cost: &mut Cost| {
-        // Its worker has a thread of its own here: with the caller's it would take longer.
-        cost.own.push(own(two, &mut balance));
-        cost.clone.push(clones(two, &balance));
-        cost.tasks.push(tasks(two, &balance));
-        cost.allocations = allocations(two, &mut balance);
+    let run = move |one: &Runtime, task: Task<'_>| match task {
+        Task::Measure { two, cost } => {
+            // Its worker has a thread of its own here: with the caller's it would take longer.
+            cost.own.push(own(two, &mut balance));
+            cost.clone.push(clones(two, &balance));
+            cost.tasks.push(tasks(two, &balance));
+            cost.allocations = allocations(two, &mut balance);
+        }
+        Task::Call(calls) => one.block_on(call_often(&mut balance, calls)),
     };
-    Subject { name, measure: Box::new(measure) }
+    Subject { name, is_alone: false, run: Box::new(run) }
 }

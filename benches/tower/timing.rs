@@ -44,7 +44,7 @@ impl Cost {
     }
 }
 
-async fn call_often(service: &mut impl Service<()>, calls: usize) {
+pub(crate) async fn call_often(service: &mut impl Service<()>, calls: usize) {
     for _ in 0..calls {
         let Ok(ready) = service.ready().await else { return };
         let _ = ready.call(()).await;
