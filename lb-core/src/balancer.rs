@@ -137,6 +137,24 @@ impl<T: Send + Sync> Balancer<T> {
         self.shared.snapshot.load().pick(request, rng)
     }
 
+    /// The time, read of `clock` only if it matters to the next pick: where a selector goes by latency or is your own, and
+    /// for about two minutes after a failure. If it does not, any moment will do for the pick, and for a lease that ends
+    /// in [`Outcome::Success`](crate::Outcome::Success); one that fails needs the time in any case. To read a clock may
+    /// cost as much as a pick.
+    /// ```
+    /// use lb_core::{Outcome, Request, sim};
+    /// let mut world = sim::World::new(1);
+    /// let balancer = world.balancer("alpha beta".parse()?);
+    /// assert_eq!(balancer.time_if_needed(|| world.now()), None);
+    /// balancer.pick(&Request::new(sim::epoch()), world.rng())?.finish(Outcome::Broken, world.now());
+    /// assert_eq!(balancer.time_if_needed(|| world.now()), Some(world.now()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn time_if_needed(&self, clock: impl FnOnce() -> Instant) -> Option<Instant> {
+        self.shared.clock_use.read(clock)
+    }
+
     /// Whether it is worth keeping a connection to this backend for the next request: it is configured, people have ordered
     /// neither its draining nor its end, and it is neither down nor ejected. Whether that has changed is worth a look each
     /// time that [`on_publish`](Self::on_publish) calls.

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 
 use crate::{
     BackendConfig, BackendId, Config, Diff, Request, Selector, Start,
+    clock_use::ClockUse,
     entry::Entry,
     event::EventKind,
     group::SubGroup,
@@ -42,6 +43,7 @@ pub(crate) struct Shared<T> {
     pub(crate) watchers: Watchers,
     /// When the next window of rates of failure begins, in milliseconds since the epoch of the balancer.
     pub(crate) rates_due_ms: AtomicU64,
+    pub(crate) clock_use: ClockUse,
 }
 
 impl<T: Send + Sync> Shared<T> {
@@ -74,6 +76,7 @@ impl<T: Send + Sync> Shared<T> {
                 on_change: OnceLock::new(),
                 watchers: Watchers::default(),
                 rates_due_ms: AtomicU64::new(0),
+                clock_use: ClockUse::new(now),
             }
         })
     }
@@ -89,6 +92,7 @@ impl<T: Send + Sync> Shared<T> {
     fn publish(&self, control: &mut Control<T>, now: Instant) {
         self.changed.store(false, SeqCst);
         control.follow_health(now);
+        self.clock_use.set_always(control.sees_time(), now);
         let snapshot = control.build(now);
         self.snapshot.store(Arc::clone(&snapshot));
         control.mark_slots(&snapshot);
@@ -356,7 +360,7 @@ impl<T: Send + Sync> Control<T> {
     /// Members with the weights and limits they have now: each has its part of one or the other.
     fn slots(&self, now: Instant) -> Box<[Slot<T>]> {
         let (ramp, mut scales) = (self.ramp(), vec![Scale::default(); self.config.groups.len()]);
-        let has_latency = self.custom.is_some() || self.config.groups.iter().any(|group| group.selector.sees_latency());
+        let has_latency = self.sees_time();
         let mut parts = Vec::with_capacity(self.entries.len());
         for entry in &self.entries {
             entry.member.has_latency.store(has_latency, Relaxed);
@@ -373,6 +377,11 @@ impl<T: Send + Sync> Control<T> {
             Slot { member: Arc::clone(&entry.member), weight: scale.weight(entry.weight, part) }
         };
         self.entries.iter().zip(parts).map(slot).collect()
+    }
+
+    /// Whether a selector may look at the time of each request, and at how long they took.
+    fn sees_time(&self) -> bool {
+        self.custom.is_some() || self.config.groups.iter().any(|group| group.selector.sees_latency())
     }
 
     /// Whether a group's weights, and not its limits, follow slow starts and shares.

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A power of two, so that a load costs a shift and no division.
 const HALF_LIFE_MS: u32 = 4096;
+/// After this nothing is left of any value.
+pub(crate) const LONGEST_MS: u64 = u32::BITS as u64 * HALF_LIFE_MS as u64;
 /// Threads read their clocks at different moments: what is up to so much younger than now is as old as now.
 const MOST_SKEW_MS: u32 = 1 << 16;
 
@@ -65,7 +67,7 @@ mod tests {
             [0, HALF_LIFE_MS / 2, HALF_LIFE_MS, 3 * HALF_LIFE_MS].map(|age| decayed(800, age)),
             [800, 600, 400, 100]
         );
-        assert_eq!(decayed(u32::MAX, u32::MAX), 0);
+        assert_eq!([u32::MAX, LONGEST_MS as u32].map(|age| decayed(u32::MAX, age)), [0, 0]);
     }
 
     #[test]

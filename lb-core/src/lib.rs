@@ -37,6 +37,7 @@ mod backend;
 mod balancer;
 mod budget;
 mod change;
+mod clock_use;
 mod config;
 mod control;
 mod decay;

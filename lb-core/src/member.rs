@@ -212,6 +212,7 @@ impl<T> Member<T> {
     pub(crate) fn add_failure(&self, outcome: Outcome, client: Option<u64>, trial: bool, now: Instant) {
         let home = self.home.upgrade();
         if let Some(home) = &home {
+            home.clock_use.note_failure(now);
             home.follow_rates(now, now.saturating_duration_since(self.epoch));
         }
         let counter = if outcome == Outcome::ConnectFailed { &self.ended.connect_failed } else { &self.ended.failed };
