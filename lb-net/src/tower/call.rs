@@ -55,12 +55,15 @@ struct Attempt<S, Req, T, P, A> {
     /// Until the service is ready.
     request: Option<Req>,
     lease: Option<Lease<T>>,
+    /// Whether anybody wants to know when the lease began and ends.
+    is_timed: bool,
     /// For another backend.
     spare: Option<Req>,
     /// Whether a backend may have begun with it before this one.
     is_repeated: bool,
     /// On the heap, as hardly any call needs it.
     tried: Option<Box<Tried>>,
+    /// Why it goes nowhere, until it is told.
     error: Option<Error>,
 }
 
@@ -80,7 +83,8 @@ where
         aim: A,
     ) -> Self {
         shared.begin();
-        let picked = shared.pick(shared.policy.hints(&request), None, now(), rng);
+        let time = shared.balancer.time_if_needed(now);
+        let picked = shared.pick(shared.policy.hints(&request), None, time.unwrap_or(shared.made), rng);
         let spare = picked.is_ok().then(|| shared.policy.copy(&request)).flatten();
         let mut attempt = Attempt {
             shared: Arc::clone(shared),
@@ -89,6 +93,7 @@ where
             service: ready,
             request: None,
             lease: None,
+            is_timed: time.is_some(),
             spare,
             is_repeated: false,
             tried: None,
@@ -114,9 +119,6 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let CallProjection { mut running, attempt } = self.project();
         loop {
-            if let Some(error) = attempt.error.take() {
-                return Poll::Ready(Err(error));
-            }
             if let Some(future) = running.as_mut().as_pin_mut() {
                 let result = ready!(future.poll(cx));
                 running.set(None);
@@ -126,6 +128,8 @@ where
                     Ok(response) => return Poll::Ready(Ok(attempt.answer(lease, response))),
                     Err(error) => attempt.fail(lease, error.into(), true),
                 }
+            } else if attempt.request.is_none() {
+                return attempt.error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
             } else {
                 match ready!(attempt.poll_call(cx)) {
                     Ok(future) => running.set(Some(future)),
@@ -156,7 +160,7 @@ where
 
     /// Calls the service as soon as it is ready.
     fn poll_call(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Future, S::Error>> {
-        let (Some(service), true) = (&mut self.service, self.request.is_some()) else { return Poll::Pending };
+        let Some(service) = &mut self.service else { return Poll::Pending };
         if !self.is_ready {
             ready!(service.poll_ready(cx))?;
         }
@@ -171,7 +175,8 @@ where
         if outcome == Outcome::Success {
             lease.went_well();
         }
-        policy.hold(response, End::new(lease, outcome))
+        let any = (!self.is_timed).then_some(self.shared.made);
+        policy.hold(response, End::new(lease, outcome, any))
     }
 
     /// Goes to another backend or leaves the error.
@@ -204,6 +209,7 @@ where
         }
         let tried = self.tried.get_or_insert_default();
         tried.insert(id);
+        self.is_timed = true;
         let picked = shared.pick(shared.policy.hints(&spare), Some(tried), now(), &mut shared.rng());
         let Ok(lease) = picked else { return false };
         self.spare = shared.policy.copy(&spare);

@@ -31,13 +31,18 @@ pub struct End<T> {
     lease: Option<Lease<T>>,
     outcome: Outcome,
     answered: Instant,
+    /// Whether anybody wants to know when: else `answered` is any moment.
+    is_timed: bool,
 }
 
 impl<T> End<T> {
-    pub(super) fn new(mut lease: Lease<T>, outcome: Outcome) -> Self {
-        let answered = now();
-        lease.answered(answered);
-        Self { lease: Some(lease), outcome, answered }
+    /// Of a call that began at `any` moment, as nobody wants to know when, or it has to be timed.
+    pub(super) fn new(mut lease: Lease<T>, outcome: Outcome, any: Option<Instant>) -> Self {
+        let answered = any.unwrap_or_else(now);
+        if any.is_none() {
+            lease.answered(answered);
+        }
+        Self { lease: Some(lease), outcome, answered, is_timed: any.is_none() }
     }
 
     /// How it will have gone, if nothing else is said.
@@ -55,15 +60,23 @@ impl<T> End<T> {
     /// Ends it with its response: nothing is read of it later.
     pub fn at_once(mut self) {
         if let Some(lease) = self.lease.take() {
-            lease.finish(self.outcome, self.answered);
+            let ended = if self.is_timed { self.answered } else { self.now_if_needed() };
+            lease.finish(self.outcome, ended);
         }
+    }
+}
+
+impl<T> End<T> {
+    /// A failure has its time in any case.
+    fn now_if_needed(&self) -> Instant {
+        if self.is_timed || self.outcome != Outcome::Success { now() } else { self.answered }
     }
 }
 
 impl<T> Drop for End<T> {
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take() {
-            lease.finish(self.outcome, now());
+            lease.finish(self.outcome, self.now_if_needed());
         }
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Shared<T, P> {
     pub(super) balancer: Arc<Balancer<T>>,
     pub(super) policy: P,
     pub(super) settings: Settings,
+    /// The time for calls of which nobody wants to know theirs.
+    pub(super) made: Instant,
     calls: Calls,
     /// Asked only when a backend has failed.
     budget: Mutex<Budget>,
@@ -46,9 +48,11 @@ pub(super) struct Shared<T, P> {
 
 impl<T: Send + Sync, P> Shared<T, P> {
     pub(super) fn new(balancer: Arc<Balancer<T>>, policy: P, settings: Settings) -> Arc<Self> {
-        let seed = settings.seed.unwrap_or_else(|| RandomState::new().hash_one(now()));
-        let budget = Mutex::new(Budget::new(settings.percent, settings.per_second, now()));
-        Arc::new(Self { balancer, policy, settings, calls: Calls::default(), budget, seeds: AtomicU64::new(seed) })
+        let made = now();
+        let seed = settings.seed.unwrap_or_else(|| RandomState::new().hash_one(made));
+        let budget = Mutex::new(Budget::new(settings.percent, settings.per_second, made));
+        let (calls, seeds) = (Calls::default(), AtomicU64::new(seed));
+        Arc::new(Self { balancer, policy, settings, made, calls, budget, seeds })
     }
 
     /// The same balancer with another policy.
