@@ -8,6 +8,7 @@ use crate::{
     entry::Entry,
     health::{Evidence, HealthPolicy, Verdict},
     rand::Rng,
+    snapshot::Snapshot,
     stats::{BackendStats, Counts, Stats},
 };
 
@@ -109,7 +110,7 @@ impl<T: Send + Sync> Balancer<T> {
     /// A balancer for this configuration; `make` gives each backend its payload.
     pub fn new(config: Config, now: Instant, rng: &mut dyn Rng, mut make: impl FnMut(&BackendConfig) -> T) -> Self {
         let shared = Shared::new(now, u64::from(rng.next_u32()));
-        shared.change(now, |control| control.adopt(config, now, true, &mut make));
+        shared.change(now, |control| control.adopt(config, now, true, &|_| false, &mut make));
         Self { shared }
     }
 
@@ -134,7 +135,23 @@ impl<T: Send + Sync> Balancer<T> {
     /// # Errors
     /// [`NoPick`] says why there is none.
     pub fn pick(&self, request: &Request<'_>, rng: &mut dyn Rng) -> Result<Lease<T>, NoPick> {
-        self.shared.snapshot.load().pick(request, rng)
+        let snapshot = self.shared.snapshot.load();
+        match snapshot.pick(request, rng) {
+            Err(no_pick) => self.pick_anew(&snapshot, no_pick, request, rng),
+            picked => picked,
+        }
+    }
+
+    /// Those that a snapshot knows may have left since it was loaded, and others have come: the next one is asked then.
+    #[cold]
+    fn pick_anew(
+        &self,
+        seen: &Arc<Snapshot<T>>,
+        no_pick: NoPick,
+        request: &Request<'_>,
+        rng: &mut dyn Rng,
+    ) -> Result<Lease<T>, NoPick> {
+        if Arc::ptr_eq(seen, &self.shared.snapshot.load()) { Err(no_pick) } else { self.pick(request, rng) }
     }
 
     /// The time, read of `clock` only if it matters to the next pick: where a selector goes by latency or is your own, and
@@ -181,9 +198,32 @@ impl<T: Send + Sync> Balancer<T> {
 
     /// Takes over another configuration at once. A backend whose id is in both keeps its payload and all its state; what
     /// people have ordered of it stays, unless the two configurations differ there.
-    pub fn update(&self, config: Config, now: Instant, mut make: impl FnMut(&BackendConfig) -> T) -> Diff {
+    pub fn update(&self, config: Config, now: Instant, make: impl FnMut(&BackendConfig) -> T) -> Diff {
+        self.update_replacing(config, now, |_| false, make)
+    }
+
+    /// As [`update`](Self::update), but a known backend for which `is_replaced` holds gives way to another of its name, with
+    /// a new payload and nothing known of it; the [`Diff`] has it among both the removed and the added. A pick at that
+    /// time finds either of the two.
+    /// ```
+    /// use lb_core::{Balancer, Request, sim};
+    /// let mut world = sim::World::new(1);
+    /// let balancer = Balancer::new("alpha".parse()?, world.now(), world.rng(), |_| "old");
+    /// let old = balancer.pick(&Request::new(world.now()), world.rng())?;
+    /// balancer.update_replacing(balancer.config(), world.now(), |backend| backend.name == "alpha", |_| "new");
+    /// let new = balancer.pick(&Request::new(world.now()), world.rng())?;
+    /// assert_eq!((*old.payload(), *new.payload(), balancer.stats().backends[0].in_flight), ("old", "new", 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn update_replacing(
+        &self,
+        config: Config,
+        now: Instant,
+        is_replaced: impl Fn(&BackendConfig) -> bool,
+        mut make: impl FnMut(&BackendConfig) -> T,
+    ) -> Diff {
         self.shared.change(now, |control| {
-            let diff = control.adopt(config, now, false, &mut make);
+            let diff = control.adopt(config, now, false, &is_replaced, &mut make);
             if diff != Diff::default() {
                 self.shared.record(now, || EventKind::from(diff.clone()));
             }

@@ -65,6 +65,7 @@ impl<T: Send + Sync> Shared<T> {
                 last_resort: false,
                 recovery: None,
                 declined: false,
+                leaving: Vec::new(),
             };
             let snapshot = ArcSwap::from(control.build(now));
             Self {
@@ -96,6 +97,7 @@ impl<T: Send + Sync> Shared<T> {
         let snapshot = control.build(now);
         self.snapshot.store(Arc::clone(&snapshot));
         control.mark_slots(&snapshot);
+        control.leaving.drain(..).for_each(|member| member.door.remove());
         control.note_drained(now);
         let last_resort = snapshot.is_last_resort();
         if last_resort != std::mem::replace(&mut control.last_resort, last_resort) {
@@ -194,15 +196,18 @@ pub(crate) struct Control<T> {
     recovery: Option<Recovery>,
     /// Whether it was told that all backends say that they take no work, and not yet that this is over.
     declined: bool,
+    /// No longer configured. Whoever finds them meanwhile is let in: their doors close as soon as nobody finds them.
+    leaving: Vec<Arc<Member<T>>>,
 }
 
 impl<T: Send + Sync> Control<T> {
-    /// Takes over a configuration, keeping every member whose id is in both.
+    /// Takes over a configuration, keeping every member whose id is in both and that is not to be replaced.
     pub(crate) fn adopt(
         &mut self,
         config: Config,
         now: Instant,
         first: bool,
+        is_replaced: &dyn Fn(&BackendConfig) -> bool,
         make: &mut dyn FnMut(&BackendConfig) -> T,
     ) -> Diff {
         let before: BTreeMap<BackendId, _> = self.config.backends().map(|(id, _, backend)| (id, backend)).collect();
@@ -211,7 +216,8 @@ impl<T: Send + Sync> Control<T> {
         let mut diff = Diff::default();
         let was_in: BTreeMap<BackendId, usize> = kept.iter().map(|(id, entry)| (*id, entry.group())).collect();
         for (id, group, backend) in config.backends() {
-            let entry = if let Some(mut entry) = kept.remove(&id) {
+            let known = if is_replaced(backend) { None } else { kept.remove(&id) };
+            let entry = if let Some(mut entry) = known {
                 if before.get(&id).is_some_and(|old| entry.follow(old, backend, group, now)) {
                     diff.changed.push(backend.name.clone());
                 }
@@ -228,9 +234,9 @@ impl<T: Send + Sync> Control<T> {
             };
             self.entries.push(entry);
         }
-        for entry in kept.values() {
-            entry.member.door.remove();
+        for entry in kept.into_values() {
             diff.removed.push(entry.member.name.to_string());
+            self.leaving.push(entry.member);
         }
         self.parts = self.parts_for(&config, &was_in);
         self.config = config;

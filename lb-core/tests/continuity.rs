@@ -2,11 +2,19 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use lb_core::{
-    BackendConfig, BackendId, Balancer, Config, GroupConfig, Health, Outcome, SelectorKind, Start, Status,
+    BackendConfig, BackendId, Balancer, Config, Group, GroupConfig, Health, NoPick, Outcome, Request, Selector,
+    SelectorKind, Start, Status,
     health::{Cause, Eject, Probe, RiseFall, Said},
+    rand::Rng,
     selector::Metric,
     sim::World,
 };
@@ -288,4 +296,76 @@ fn an_ejection_ends_as_it_would_have_when_the_rule_is_taken_away() {
     scene.pass(Duration::from_secs(10));
     assert!(scene.order(2).contains('a'));
     assert_eq!(scene.health("a"), Health::Up);
+}
+
+/// Picks while the next snapshot is made of it.
+#[derive(Debug, Default)]
+struct Curious {
+    balancer: Arc<OnceLock<Balancer<u32>>>,
+    seen: Arc<Mutex<Vec<Result<u32, NoPick>>>>,
+}
+
+impl Selector for Curious {
+    fn pick(&self, group: &dyn Group, request: &Request<'_>, _: &mut dyn Rng) -> Option<usize> {
+        group.first_fit(0..group.len(), request)
+    }
+
+    fn rebuild(&self, _: &dyn Group, request: &Request<'_>) -> Box<dyn Selector> {
+        if let Some(balancer) = self.balancer.get() {
+            let picked = balancer.pick(request, World::new(1).rng());
+            self.seen.lock().unwrap().push(picked.map(|lease| *lease.payload()));
+        }
+        Box::new(Self { balancer: Arc::clone(&self.balancer), seen: Arc::clone(&self.seen) })
+    }
+}
+
+#[test]
+fn those_that_leave_take_work_until_those_that_come_do() {
+    let (mut world, curious) = (World::new(1), Curious::default());
+    let now = world.now();
+    let balancer = Balancer::new(config("a"), now, world.rng(), |_| 1).with_selector(&curious);
+    curious.balancer.set(balancer).unwrap();
+    let balancer = curious.balancer.get().unwrap();
+    balancer.update(config("b"), now, |_| 2);
+    balancer.update_replacing(config("b"), now, |_| true, |_| 3);
+    assert_eq!(*curious.seen.lock().unwrap(), [Ok(1), Ok(2)]);
+    assert_eq!(*balancer.pick(&Request::new(now), world.rng()).unwrap().payload(), 3);
+}
+
+#[test]
+fn a_backend_that_is_replaced_begins_anew_with_what_is_configured() {
+    let mut world = World::new(1);
+    let now = world.now();
+    let balancer = Balancer::new(config("a::2 b"), now, world.rng(), |_| 1);
+    let request = Request::new(now).with_pin(id("a"));
+    balancer.pick(&request, world.rng()).unwrap().finish(Outcome::Broken, now);
+    let old = balancer.pick(&request, world.rng()).unwrap();
+    let diff = balancer.update_replacing(balancer.config(), now, |backend| backend.name == "a", |_| 2);
+    assert_eq!((diff.added, diff.removed, diff.changed), (vec!["a".to_owned()], vec!["a".to_owned()], vec![]));
+    old.finish(Outcome::Broken, now);
+    let stats = &balancer.stats().backends[0];
+    assert_eq!((stats.failed, stats.in_flight, stats.limit), (0, 0, Some(2)));
+    let payloads =
+        ["a", "b"].map(|name| *balancer.pick(&Request::new(now).with_pin(id(name)), world.rng()).unwrap().payload());
+    assert_eq!(payloads, [2, 1]);
+}
+
+#[test]
+fn no_pick_misses_a_backend_that_is_replaced_under_it() {
+    let mut world = World::new(1);
+    let now = world.now();
+    let balancer = Balancer::new(config("a"), now, world.rng(), |_| ());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut world = World::new(2);
+            while !done.load(SeqCst) {
+                balancer.pick(&Request::new(now), world.rng()).unwrap().finish(Outcome::Success, now);
+            }
+        });
+        for _ in 0..3_000 {
+            balancer.update_replacing(config("a"), now, |_| true, |_| ());
+        }
+        done.store(true, SeqCst);
+    });
 }
