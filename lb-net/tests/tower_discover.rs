@@ -110,6 +110,43 @@ async fn one_that_is_inserted_once_more_has_its_new_service() {
     assert!(balance.call(()).await.is_err());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_fails_while_the_only_one_is_replaced() {
+    const LAST: u32 = 300;
+    let balancer = balancer(Config::default());
+    let (tell, follower) = following(&balancer);
+    insert(&tell, "alpha", 1);
+    becomes(&balancer, "alpha").await;
+    let mut balance = Balance::new(Arc::clone(&balancer));
+    let caller = tokio::spawn(async move {
+        while balance.call(()).await.unwrap() != LAST {
+            tokio::task::yield_now().await;
+        }
+    });
+    for number in 2..=LAST {
+        insert(&tell, "alpha", number);
+        // Changes that are there together would be one.
+        tokio::task::yield_now().await;
+    }
+    soon(caller).await.unwrap();
+    drop(tell);
+    soon(follower).await.unwrap().unwrap();
+    assert_eq!(balancer.config().to_string(), "alpha");
+}
+
+#[tokio::test]
+async fn what_is_ordered_of_a_name_stays_with_the_service_that_comes_after() {
+    let balancer = balancer(Config::default());
+    let (tell, _follower) = following(&balancer);
+    insert(&tell, "alpha", 1);
+    becomes(&balancer, "alpha").await;
+    balancer.set_limit(BackendId::new("alpha", 0), Some(7), now()).unwrap();
+    assert_eq!(Balance::new(Arc::clone(&balancer)).call(()).await.unwrap(), 1);
+    insert(&tell, "alpha", 2);
+    eventually(|| stats_of_alpha(&balancer) == Some(0)).await;
+    assert_eq!(balancer.config().to_string(), "alpha::7");
+}
+
 fn stats_of_alpha(balancer: &Balancer<Numbered>) -> Option<u64> {
     balancer.stats().backends.first().map(|alpha| alpha.succeeded)
 }

@@ -18,9 +18,9 @@ use crate::driver::now;
 ///
 /// It owns the membership: begin with a configuration without backends, which may set policies and the selector of its
 /// first group. New backends join that group with weight 1 and no limit; what is ordered of them later stays. Changes that
-/// are there together are taken over together. A key that is inserted once more is another backend: it is taken out and
-/// put in again, with its new service and nothing known of it; between the two a call does not find it, and fails if it
-/// was the only one. So announce what has changed, and not all of it again.
+/// are there together are taken over together. A key that is inserted once more is another backend of that name: it takes the
+/// place of the one before, with its new service and nothing known of it but what people have ordered; a call at that time
+/// goes to either of the two. So announce what has changed, and not all of it again.
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// # use std::{sync::Arc, time::Instant};
@@ -106,13 +106,8 @@ impl<S: Clone + Send + Sync> Members<S> {
         let make = |backend: &BackendConfig| self.services.get(&backend.name).unwrap_or(last).clone();
         let replaced = std::mem::take(&mut self.replaced);
         let mut config = balancer.config();
-        let stays =
-            |backend: &BackendConfig| self.services.contains_key(&backend.name) && !replaced.contains(&backend.name);
+        let stays = |backend: &BackendConfig| self.services.contains_key(&backend.name);
         config.groups.iter_mut().for_each(|group| group.backends.retain(stays));
-        if replaced.iter().any(|name| self.services.contains_key(name)) {
-            // A backend keeps its payload as long as it is configured.
-            balancer.update(config.clone(), now(), make);
-        }
         let known: BTreeSet<&str> = config.backends().map(|(_, _, backend)| backend.name.as_str()).collect();
         let new = self.services.keys().filter(|name| !known.contains(name.as_str()));
         let new: Vec<BackendConfig> = new.map(BackendConfig::new).collect();
@@ -120,6 +115,6 @@ impl<S: Clone + Send + Sync> Members<S> {
             Some(group) => group.backends.extend(new),
             None => config.groups.push(GroupConfig::new(new)),
         }
-        balancer.update(config, now(), make);
+        balancer.update_replacing(config, now(), |backend| replaced.contains(&backend.name), make);
     }
 }
