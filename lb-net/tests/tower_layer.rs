@@ -7,9 +7,13 @@ mod services;
 
 use std::{
     collections::VecDeque,
+    future::{Ready, ready},
     io,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -128,6 +132,33 @@ async fn a_backend_is_busy_until_the_body_ends_or_is_dropped() {
     assert_eq!(alpha().in_flight, 1);
     drop(body);
     assert_eq!((alpha().in_flight, alpha().succeeded, alpha().cancelled), (0, 2, 0), "it has answered");
+}
+
+/// A client that is ready once, and whose calls are refused.
+#[derive(Clone, Default)]
+struct Once(Arc<AtomicBool>);
+
+impl Service<Request<Text>> for Once {
+    type Response = Response<Text>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Response<Text>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(if self.0.swap(true, SeqCst) { Err(io::Error::other("closed")) } else { Ok(()) })
+    }
+
+    fn call(&mut self, _: Request<Text>) -> Self::Future {
+        ready(Err(refused()))
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_not_ready_for_a_second_try_is_held_against_no_backend() {
+    let mut client = layer("alpha beta").layer(Once::default());
+    let error = client.ready().await.unwrap().call(get()).await.unwrap_err();
+    assert!(matches!(&error, Error::NotReady(source) if source.to_string() == "closed"), "{error:?}");
+    let [alpha, beta] = ["alpha", "beta"].map(|name| stats(client.balancer(), name));
+    assert_eq!((alpha.connect_failed, beta.connect_failed, beta.cancelled, beta.in_flight), (1, 0, 1, 0));
 }
 
 #[tokio::test]

@@ -133,6 +133,8 @@ where
 pub struct Own;
 
 impl<S: Clone, Req> Aim<S, S, Req> for Own {
+    const IS_SHARED: bool = false;
+
     fn aim(&self, backend: &Lease<S>, service: &mut Option<S>, _: &mut Req) -> Result<(), Error> {
         *service = Some(backend.payload().clone());
         Ok(())

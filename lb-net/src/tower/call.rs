@@ -16,6 +16,9 @@ use crate::driver::now;
 
 /// How a request gets to the backend that was picked.
 pub trait Aim<T, S, Req> {
+    /// Whether one service is for all backends: that it is not ready says nothing about any of them.
+    const IS_SHARED: bool;
+
     /// Leaves in `service` what to call for it, and makes the request fit for it.
     fn aim(&self, backend: &Lease<T>, service: &mut Option<S>, request: &mut Req) -> Result<(), Error>;
 }
@@ -182,11 +185,16 @@ where
     /// Goes to another backend or leaves the error.
     #[cold]
     fn fail(&mut self, lease: Lease<T>, source: BoxError, has_begun: bool) {
+        self.request = None;
+        if A::IS_SHARED && !has_begun {
+            self.error = Some(Error::NotReady(source));
+            // Dropped, the lease counts as cancelled.
+            return;
+        }
         let (id, backend, now) = (lease.id(), lease.name().to_owned(), now());
         // Nobody has seen a request for which the service was never ready, and no client can bring that about.
         let outcome = if has_begun { self.shared.policy.outcome(Err(&*source)) } else { Outcome::ConnectFailed };
         lease.finish(outcome, now);
-        self.request = None;
         if !self.goes_on(id, outcome) {
             self.error = Some(Error::Failed { backend, source });
         }

@@ -201,6 +201,8 @@ pub struct ByUri {
 }
 
 impl<S, T: AsRef<Origin>, B> Aim<T, S, Request<B>> for ByUri {
+    const IS_SHARED: bool = true;
+
     fn aim(&self, backend: &Lease<T>, _: &mut Option<S>, request: &mut Request<B>) -> Result<(), Error> {
         let aimed = backend.payload().as_ref().aim(request.uri_mut());
         aimed.map_err(|source| Error::Uri { backend: backend.name().to_owned(), source })?;
