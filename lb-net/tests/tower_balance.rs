@@ -19,9 +19,10 @@ use std::{
 };
 
 use lb_core::{
-    BackendId, Balancer, Config, GroupConfig, NoPick, Outcome, SelectorKind, Status,
+    BackendConfig, BackendId, Balancer, Config, GroupConfig, NoPick, Outcome, SelectorKind, Status,
     health::Eject,
     rand::{SeedableRng as _, rngs::SmallRng},
+    selector::Metric,
 };
 use lb_net::tower::{Balance, Cloned, End, Error, Failure, Hints, Hold, Never, Policy, Rules};
 use services::{Manner, Named, Stage, eventually, now, soon, stats};
@@ -47,6 +48,17 @@ where
 
 fn inner(error: &Error) -> io::ErrorKind {
     error.source().unwrap().downcast_ref::<io::Error>().unwrap().kind()
+}
+
+/// A call lasts as long as its caller likes.
+struct Kept;
+
+impl<Res, T> Hold<Res, T> for Kept {
+    type Held = (Res, End<T>);
+
+    fn hold(&self, response: Res, end: End<T>) -> (Res, End<T>) {
+        (response, end)
+    }
 }
 
 #[tokio::test]
@@ -265,6 +277,61 @@ async fn one_that_is_not_there_is_ejected_and_comes_back() {
     assert_eq!(asked(&stage), 3, "its third");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_failure_counts_as_load_and_is_forgotten_as_time_passes() {
+    let least = GroupConfig::new(["alpha", "beta"].map(BackendConfig::new))
+        .with_selector(SelectorKind::LeastLoaded(Metric::InFlight));
+    let stage = Stage::of(Config::default().with_group(least));
+    let mut balance = Balance::new(Arc::clone(&stage.balancer));
+    stage.order("alpha", Manner::Breaks);
+    while stage.balancer.stats().backends[0].failed == 0 {
+        let _ = call(&mut balance).await;
+    }
+    stage.order_all(Manner::Answers);
+    assert_eq!(calls(&mut balance, 4).await, ["beta"; 4]);
+    tokio::time::advance(Duration::from_secs(200)).await;
+    let both: BTreeSet<String> = calls(&mut balance, 4).await.into_iter().collect();
+    assert_eq!(both.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_began_when_nobody_asked_for_its_time_is_no_slow_one() {
+    let group = |kind| GroupConfig::new(["alpha", "beta"].map(BackendConfig::new)).with_selector(kind);
+    let config = |kind| Config::default().with_group(group(kind));
+    let stage = Stage::of(config(SelectorKind::RoundRobin));
+    let mut balance = Balance::new(Arc::clone(&stage.balancer)).with_rules(Rules::plain().with_end(Kept));
+    tokio::time::advance(Duration::from_secs(100)).await;
+    let (_, end) = balance.call(1).await.unwrap();
+    let by_latency = config(SelectorKind::LeastLoaded(Metric::PeakEwma));
+    stage.balancer.update(by_latency, now(), |_| unreachable!("both are known"));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    drop(end);
+    let mut balance = balance.with_rules(Rules::plain());
+    let both: BTreeSet<String> = calls(&mut balance, 4).await.into_iter().collect();
+    assert_eq!(both.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_takes_long_is_a_slow_one_where_latency_decides() {
+    let make = |backend: &BackendConfig| {
+        let (name, time) = (backend.name.clone(), Duration::from_secs(u64::from(backend.name == "slow")));
+        service_fn(move |(): ()| {
+            let name = name.clone();
+            async move {
+                tokio::time::sleep(time).await;
+                Ok::<_, io::Error>(name)
+            }
+        })
+    };
+    let group = GroupConfig::new(["slow", "fast"].map(BackendConfig::new));
+    let config = Config::default().with_group(group.with_selector(SelectorKind::LeastLoaded(Metric::PeakEwma)));
+    let mut balance = Balance::new(Arc::new(Balancer::new(config, now(), &mut SmallRng::seed_from_u64(1), make)));
+    while balance.call(()).await.unwrap() == "fast" {}
+    for _ in 0..4 {
+        assert_eq!(balance.call(()).await.unwrap(), "fast");
+    }
+}
+
 #[tokio::test]
 async fn the_same_seed_gives_the_same_choices() {
     let drawn = async |seed| {
@@ -298,13 +365,6 @@ async fn a_classifier_of_ones_own_says_what_failed() {
 
 #[tokio::test]
 async fn a_call_lasts_as_long_as_its_end_is_kept() {
-    struct Kept;
-    impl<Res, T> Hold<Res, T> for Kept {
-        type Held = (Res, End<T>);
-        fn hold(&self, response: Res, end: End<T>) -> (Res, End<T>) {
-            (response, end)
-        }
-    }
     let stage = Stage::new("alpha");
     let mut balance = Balance::new(Arc::clone(&stage.balancer)).with_rules(Rules::plain().with_end(Kept));
     let (_, end) = balance.call(1).await.unwrap();
