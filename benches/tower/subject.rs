@@ -34,11 +34,13 @@ enum Task<'a> {
     Call(usize),
 }
 
+type Run = Box<dyn FnMut(&Runtime, Task<'_>)>;
+
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
     /// Whether its calls end on the caller's own thread.
     pub(crate) is_alone: bool,
-    run: Box<dyn FnMut(&Runtime, Task<'_>)>,
+    run: Run,
 }
 
 impl Subject {
