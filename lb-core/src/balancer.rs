@@ -8,7 +8,6 @@ use crate::{
     entry::Entry,
     health::{Evidence, HealthPolicy, Verdict},
     rand::Rng,
-    snapshot::Snapshot,
     stats::{BackendStats, Counts, Stats},
 };
 
@@ -135,23 +134,7 @@ impl<T: Send + Sync> Balancer<T> {
     /// # Errors
     /// [`NoPick`] says why there is none.
     pub fn pick(&self, request: &Request<'_>, rng: &mut dyn Rng) -> Result<Lease<T>, NoPick> {
-        let snapshot = self.shared.snapshot.load();
-        match snapshot.pick(request, rng) {
-            Err(no_pick) => self.pick_anew(&snapshot, no_pick, request, rng),
-            picked => picked,
-        }
-    }
-
-    /// Those that a snapshot knows may have left since it was loaded, and others have come: the next one is asked then.
-    #[cold]
-    fn pick_anew(
-        &self,
-        seen: &Arc<Snapshot<T>>,
-        no_pick: NoPick,
-        request: &Request<'_>,
-        rng: &mut dyn Rng,
-    ) -> Result<Lease<T>, NoPick> {
-        if Arc::ptr_eq(seen, &self.shared.snapshot.load()) { Err(no_pick) } else { self.pick(request, rng) }
+        self.shared.snapshot.load().pick(request, rng)
     }
 
     /// The time, read of `clock` only if it matters to the next pick: where a selector goes by latency or is your own, and
