@@ -81,7 +81,11 @@ impl<T: Send + Sync, P> Shared<T, P> {
         (request.key, request.client, request.pin) = (hints.key, hints.client, hints.pin);
         match tried {
             Some(tried) => self.balancer.pick(&request.with_tried(tried), rng),
-            None => self.balancer.pick(&request, rng),
+            None => match self.balancer.pick(&request, rng) {
+                // They may have been replaced under it: then those that came are there by now.
+                Err(NoPick::AllDown) => self.balancer.pick(&request, rng),
+                picked => picked,
+            },
         }
     }
 
