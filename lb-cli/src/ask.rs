@@ -46,7 +46,8 @@ fn interactive(target: &Target) -> Result<(), Failure> {
 
 fn carry_out(target: &Target, line: &str, output: &mut impl Write) -> Result<(), Failure> {
     let mut client = target.connect()?;
-    let answer = client.execute(line).map_err(|error| match error.kind() {
+    // Nothing comes after it: so a group that is not there is no place to wait in for a `create`.
+    let answer = client.execute(&format!("{}; quit", line.trim_end())).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => Failure::chain(Status::Usage, &error).about("-c"),
         _ => broken(&error),
     })?;

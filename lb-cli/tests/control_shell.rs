@@ -210,6 +210,28 @@ fn what_fails_says_so_in_words_and_in_the_exit_status() {
 }
 
 #[test]
+fn a_group_that_is_not_there_fails_at_once_and_nothing_meant_for_it_reaches_another() {
+    let (_lb, control) = Control::start(&[], &["127.0.0.1:9", "!", "127.0.0.1:10"]);
+    let none = "no such group 9: the last one is 1, 'create' begins another\n";
+    for order in ["group 9", "group 9; disable 0", "group 9; show", "group 9\ndisable 0", "group 9; disable 0; quit"] {
+        assert_eq!(control.says(order), (69, none.to_owned()), "{order}");
+    }
+    assert_eq!(control.says("group 99; disable 0"), (69, "value out of range\n".to_owned()));
+    assert_eq!(control.says("group 1x; disable 0"), (69, "'1x' is not the number of a group\n".to_owned()));
+    assert_eq!(control.says("group; disable 0"), (69, "syntax error\n".to_owned()));
+    assert_eq!((control.status(0), control.status(1)), ("ENA".to_owned(), "ENA".to_owned()));
+    let said = control.says("group 9; disable 0; group 1; disable 0");
+    assert_eq!(said, (69, format!("{none}channel 0 disabled\n")), "another one is entered");
+    assert_eq!((control.status(0), control.status(1)), ("ENA".to_owned(), "DIS".to_owned()));
+    assert_eq!(control.must("group 2; hash"), "group 2 set to hash\n");
+    assert_eq!(
+        control.must("group 9; create 127.0.0.1 11; disable 0"),
+        "channel created\nchannel 0 already disabled\n"
+    );
+    assert_eq!(control.must("group 9"), "", "now it is there");
+}
+
+#[test]
 fn help_and_version_begin_as_balances_do() {
     let (_lb, control) = Control::start(&[], &["127.0.0.1:9"]);
     let said = control.must("help");

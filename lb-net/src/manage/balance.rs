@@ -7,7 +7,7 @@ use lb_core::{BackendConfig, Config, GroupConfig, Health, Status};
 
 use super::{
     ChangeError, Edit, Fleet, Order,
-    command::{Command, Monitor, Number, printable},
+    command::{self, Command, Monitor, Number, printable},
     fleet::{backend_named, selector},
     said::{Done, Refusal, Said},
     show::{self, Channel, channels},
@@ -112,10 +112,13 @@ impl Shell {
         self.group
     }
 
-    /// Carries out the commands of one line, each whatever became of those before it. It blocks while a name is resolved.
+    /// Carries out the commands of one line, each whatever became of those before it; only what was meant for a group
+    /// that is refused is left out. It blocks while a name is resolved.
     pub fn execute(&mut self, line: &str, fleet: &dyn Fleet) -> Reply {
-        let (mut reply, mut is_change) = (Reply::default(), false);
-        for part in line.split(';') {
+        let (mut reply, mut is_change, mut is_astray) = (Reply::default(), false, false);
+        let parts: Vec<&str> = line.split(';').collect();
+        for (at, part) in parts.iter().enumerate() {
+            let is_group = command::is_group(part);
             let said = match Command::parse(part) {
                 Ok(None) => continue,
                 Ok(Some(Command::Quit)) => {
@@ -126,12 +129,15 @@ impl Shell {
                     reply.end = Some(End::Kill);
                     break;
                 }
-                Ok(Some(command)) => self.carry_out(&command, fleet).map_err(Refusal::into_text),
-                Err(text) => Err(text),
+                _ if is_astray && !is_group => continue,
+                Ok(Some(Command::Group(number))) => self.enter(number, &parts[at + 1..], fleet),
+                Ok(Some(command)) => self.carry_out(&command, fleet),
+                Err(text) => Err(unknown(text)),
             };
+            is_astray = is_group && said.is_err();
             reply.failed |= said.is_err();
             is_change |= said.as_ref().is_ok_and(|done| done.is_change);
-            reply.say(&said.map_or_else(|text| text, |done| done.text));
+            reply.say(&said.map_or_else(Refusal::into_text, |done| done.text));
         }
         if is_change && let Some(permanence) = fleet.process().and_then(|process| process.permanence()) {
             reply.say(&permanence);
@@ -148,6 +154,7 @@ impl Shell {
     pub(super) fn carry_out(&mut self, command: &Command<'_>, fleet: &dyn Fleet) -> Said {
         match *command {
             Command::Quit | Command::Kill => Ok("".into()),
+            Command::Group(number) => self.enter(number, &[], fleet),
             Command::Show => Ok(show::table(fleet).into()),
             Command::ShowJson => Ok(format!("{}\n", show::machine(fleet)).into()),
             Command::Help => Ok(HELP.into()),
@@ -156,7 +163,6 @@ impl Shell {
                 whole::carry_out(command, fleet)
             }
             Command::Monitor(order) => monitor(order, fleet),
-            Command::Group(number) => self.enter(number, fleet),
             Command::Disable(number) => self.disable(number, fleet),
             Command::Enable(number) => self.enable(number, fleet),
             Command::Drain(number) => self.drain(number, fleet),
@@ -177,8 +183,19 @@ impl Shell {
         }
     }
 
-    fn enter(&mut self, number: Number<'_>, fleet: &dyn Fleet) -> Said {
-        self.group = existing_group(number, fleet).ok_or_else(|| unknown("value out of range"))?;
+    /// balance enters each of its groups, used or not. Where the session ends in the same line, and nothing in it begins
+    /// the group, that can only be a mistake.
+    fn enter(&mut self, number: Number<'_>, rest: &[&str], fleet: &dyn Fleet) -> Said {
+        let group = existing_group(number, fleet).ok_or_else(|| unknown("value out of range"))?;
+        let there = fleet.config().groups.len();
+        let rest = || rest.iter().filter_map(|part| Command::parse(part).ok().flatten());
+        let is_end = rest().any(|command| matches!(command, Command::Quit | Command::Kill));
+        let mut here = rest().take_while(|command| !matches!(command, Command::Group(_)));
+        if group >= there && is_end && !here.any(|command| command.begins_group()) {
+            let last = there.checked_sub(1).map_or_else(String::new, |last| format!("the last one is {last}, "));
+            return Err(unknown(format!("no such group {group}: {last}'create' begins another")));
+        }
+        self.group = group;
         Ok("".into())
     }
 

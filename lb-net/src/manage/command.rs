@@ -151,6 +151,11 @@ impl<'a> Command<'a> {
         Ok(Some(command))
     }
 
+    /// Whether a group that nobody has used yet is there afterwards.
+    pub(super) fn begins_group(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::Hash | Self::RoundRobin)
+    }
+
     /// The commands that are about a channel or a group.
     fn of_numbers(name: Name, rest: &[&'a str]) -> Result<Self, String> {
         Ok(match (name, rest) {
@@ -170,6 +175,11 @@ impl<'a> Command<'a> {
             _ => return Err(SYNTAX_ERROR.to_owned()),
         })
     }
+}
+
+/// Whether the command of this line, well formed or not, names the group of those after it.
+pub(super) fn is_group(line: &str) -> bool {
+    line.split_whitespace().next().and_then(|first| meant(&NAMES, first)) == Some(Name::Group)
 }
 
 fn meant<T: Copy>(names: &[(&str, T)], word: &str) -> Option<T> {
