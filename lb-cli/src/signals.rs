@@ -1,6 +1,6 @@
 //! The signals that `lb` listens to.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use lb_net::{
     instance::{Ended, Instance},
@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     host::Host,
-    log::{Entry, Level},
+    log::{Entry, Level, Log},
     notify::Notifier,
     summary::{longest_grace, summary},
 };
@@ -31,6 +31,7 @@ pub(crate) enum Stopped {
 pub(crate) struct Signals {
     endings: Endings,
     hang_up: Signal,
+    habits: Habits,
 }
 
 /// Those that ask for the end.
@@ -50,6 +51,29 @@ impl Endings {
     }
 }
 
+/// Those that other servers listen to, and scripts made for them send. Unheard they would end us.
+struct Habits {
+    /// nginx opens its logs again.
+    first: Signal,
+    /// nginx and HAProxy begin to be replaced.
+    second: Signal,
+}
+
+impl Habits {
+    async fn heed(&mut self, instance: &Instance, log: &Log) -> Infallible {
+        loop {
+            let (event, line) = tokio::select! {
+                _ = self.first.recv() => {
+                    instance.reopen_logs();
+                    ("logs-reopened", "USR1: access logs are opened again by their names")
+                }
+                _ = self.second.recv() => ("signal-ignored", "USR2: there is nothing to do, HUP applies what is new"),
+            };
+            log.write(&Entry::new(Level::Notice, event, line));
+        }
+    }
+}
+
 impl Signals {
     pub(crate) fn new() -> io::Result<Self> {
         let endings = Endings {
@@ -57,10 +81,12 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
         };
-        Ok(Self { endings, hang_up: signal(SignalKind::hangup())? })
+        let habits =
+            Habits { first: signal(SignalKind::user_defined1())?, second: signal(SignalKind::user_defined2())? };
+        Ok(Self { endings, hang_up: signal(SignalKind::hangup())?, habits })
     }
 
-    /// The next one that asks for the end; HUP is caught, and asks for nothing.
+    /// The next one that asks for the end; all others are caught, and ask for nothing.
     pub(crate) async fn next(&mut self) {
         self.endings.next().await;
     }
@@ -68,28 +94,42 @@ impl Signals {
     /// Does what signals ask for, until the instance has ended after the first that asks for that, or after a second one
     /// at once.
     pub(crate) async fn serve(self, instance: &Arc<Instance>, host: &Host, notifier: &Notifier) -> Stopped {
-        let Self { mut endings, mut hang_up } = self;
-        // One reload after the other, and the end during any.
-        let hang_ups = async {
-            while hang_up.recv().await.is_some() {
-                hung_up(instance, host, notifier).await;
-            }
-        };
-        let failure = tokio::select! {
-            () = endings.next() => None,
-            // Serving has failed for good: what still runs may end as in any other stop.
-            ended = instance.ended() => ended.failure,
-            () = hang_ups => None,
-        };
-        let grace = longest_grace(&instance.model());
-        announce(grace, host, notifier);
-        instance.stop();
+        let Self { endings, hang_up, mut habits } = self;
+        // Logs are rotated while the last sessions end, too.
         tokio::select! {
-            () = endings.next() => Stopped::AtOnce,
-            mut ended = instance.ended() => {
-                ended.failure = ended.failure.or(failure);
-                Stopped::InOrder(ended)
-            }
+            stopped = until_stopped(endings, hang_up, instance, host, notifier) => stopped,
+            never = habits.heed(instance, &host.log) => match never {},
+        }
+    }
+}
+
+async fn until_stopped(
+    mut endings: Endings,
+    mut hang_up: Signal,
+    instance: &Arc<Instance>,
+    host: &Host,
+    notifier: &Notifier,
+) -> Stopped {
+    // One reload after the other, and the end during any.
+    let hang_ups = async {
+        while hang_up.recv().await.is_some() {
+            hung_up(instance, host, notifier).await;
+        }
+    };
+    let failure = tokio::select! {
+        () = endings.next() => None,
+        // Serving has failed for good: what still runs may end as in any other stop.
+        ended = instance.ended() => ended.failure,
+        () = hang_ups => None,
+    };
+    let grace = longest_grace(&instance.model());
+    announce(grace, host, notifier);
+    instance.stop();
+    tokio::select! {
+        () = endings.next() => Stopped::AtOnce,
+        mut ended = instance.ended() => {
+            ended.failure = ended.failure.or(failure);
+            Stopped::InOrder(ended)
         }
     }
 }

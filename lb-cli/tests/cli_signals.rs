@@ -2,10 +2,15 @@
 
 mod support;
 
-use std::{net::TcpStream, os::unix::process::ExitStatusExt as _};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    os::unix::process::ExitStatusExt as _,
+};
 
 use rustix::process::Signal;
-use support::{Backend, Running, Session, ask, wait_for};
+use support::{Backend, Directory, Running, Session, ask, wait_for};
 
 #[test]
 fn term_int_and_quit_end_it_with_status_0() {
@@ -61,6 +66,57 @@ fn hup_does_not_kill() {
     lb.signal(Signal::TERM);
     let (status, _) = lb.ended();
     assert_eq!((status.code(), status.signal()), (Some(0), None));
+}
+
+/// The status line of a GET.
+fn get(front: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(front).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn usr1_opens_access_logs_again_and_nothing_else_until_the_very_end() {
+    let (directory, alpha) = (Directory::new(), Backend::start("alpha"));
+    let (path, old) = (directory.join("access.log"), directory.join("access.log.1"));
+    let (lb, front) = Running::balancing(&["--http", "--access-log", &path], &[&alpha.word()]);
+    let has = |path: &str, what: &str| fs::read_to_string(path).is_ok_and(|text| text.contains(what));
+    let rotate = |from: &str| {
+        wait_for("the line of the request", || has(&path, from));
+        fs::rename(&path, &old).unwrap();
+        lb.signal(Signal::USR1);
+        lb.line_with("USR1: access logs are opened again by their names");
+        wait_for("the new file", || fs::exists(&path).unwrap());
+    };
+    get(front, "/one");
+    rotate("/one");
+    get(front, "/two");
+    wait_for("the line of the next", || has(&path, "/two") && !has(&old, "/two"));
+    let mut waiting = TcpStream::connect(front).unwrap();
+    write!(waiting, "GET /three HTTP/1.1\r\n").unwrap();
+    get(front, "/seen");
+    lb.signal(Signal::TERM);
+    lb.line_with("stopping");
+    rotate("/seen");
+    drop(waiting);
+    let (status, lines) = lb.ended();
+    assert_eq!((status.code(), status.signal(), lines), (Some(0), None, vec![]), "nothing was loaded, nobody was cut");
+}
+
+#[test]
+fn usr2_does_nothing_and_says_so() {
+    let alpha = Backend::start("alpha");
+    let (lb, front) = Running::balancing(&[], &[&alpha.word()]);
+    let mut session = Session::open(front);
+    lb.signal(Signal::USR2);
+    lb.line_with("USR2: there is nothing to do");
+    assert!(ask(front) == "alpha" && session.echoes());
+    drop(session);
+    lb.signal(Signal::TERM);
+    let (status, lines) = lb.ended();
+    assert_eq!((status.code(), lines.len()), (Some(0), 1), "{lines:?}");
 }
 
 #[test]

@@ -87,9 +87,15 @@ pub(crate) const STATUSES: [(&str, &str); 7] = [
 ];
 
 /// What it listens to.
-pub(crate) const SIGNALS: [(&str, &str); 2] = [
+pub(crate) const SIGNALS: [(&str, &str); 4] = [
     ("TERM, INT, QUIT", "accept nobody else, let sessions go on for --grace, end; a second one ends lb at once"),
-    ("HUP", "ask for the addresses of host names again; lb run also loads its file and applies what is new in it"),
+    (
+        "HUP",
+        "open access logs again, ask for the addresses of host names again; lb run also loads its file and applies what \
+         is new in it",
+    ),
+    ("USR1", "open access logs again by their names, and nothing else"),
+    ("USR2", "nothing: it is for scripts that are used to another server"),
 ];
 
 /// What it leaves on or reads from the file system.
