@@ -334,8 +334,7 @@ impl<T: Send + Sync> Balancer<T> {
     pub fn enable(&self, id: BackendId, now: Instant) -> Result<(), UnknownBackend> {
         self.change_entry(id, now, |entry| {
             let (evidence, member) = (Evidence::Enabled, Arc::clone(&entry.member));
-            entry.readmit();
-            entry.set_status(Status::Enabled, now);
+            entry.enable(now);
             member.observe(&evidence, evidence.reason(), now);
             member.tell_health(|| evidence.reason().to_owned(), now);
         })

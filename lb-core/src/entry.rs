@@ -40,6 +40,8 @@ pub(crate) struct Entry<T> {
     windows: [Rate; 2],
     /// What had been counted when people last reset the counters.
     pub(crate) before_reset: Counts,
+    /// How often people have enabled it.
+    pub(crate) enabled_times: u64,
 }
 
 /// A slow start, and the step that is in force.
@@ -76,6 +78,7 @@ impl<T> Entry<T> {
             declined,
             windows,
             before_reset,
+            enabled_times: 0,
         }
     }
 
@@ -108,9 +111,18 @@ impl<T> Entry<T> {
         self.member.drained.store(stays_drained, SeqCst);
         let from = before.status();
         if from != status {
+            self.enabled_times += u64::from(status == Status::Enabled);
             self.member.record(now, |backend| EventKind::Status { backend, from, to: status });
         }
         from != status
+    }
+
+    /// Has it take work again, whatever traffic says of it. It counts where it changes nothing, too.
+    pub(crate) fn enable(&mut self, now: Instant) {
+        self.readmit();
+        if !self.set_status(Status::Enabled, now) {
+            self.enabled_times += 1;
+        }
     }
 
     /// Tells once that nothing runs any more where people want that.

@@ -50,6 +50,8 @@ pub struct BackendStats {
     pub group: usize,
     /// What people ordered.
     pub status: Status,
+    /// How often people have enabled it, one that was enabled included: what was found before the last time may be old.
+    pub enabled_times: u64,
     /// What was observed.
     pub health: Health,
     /// Why it has this health, as told last: `probe: http=/health: the application said DOWN: no database`. A readmission
@@ -105,6 +107,7 @@ impl BackendStats {
             name: member.name.to_string(),
             group: entry.group(),
             status: door.status(),
+            enabled_times: entry.enabled_times,
             health: door.health(),
             reason: told.reason,
             since: told.since,

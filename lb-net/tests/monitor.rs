@@ -347,6 +347,57 @@ async fn who_is_looked_after_again_is_looked_at_at_once() {
 }
 
 #[tokio::test]
+async fn who_is_enabled_is_looked_at_at_once_however_short_it_was_disabled() {
+    let text = "connect:expect=UP:interval=3600";
+    let (address, says) = saying_over_tcp("UP");
+    let balancer = over(&[address], &spec(text));
+    let mut running = Running::new(text, &balancer);
+    running.next().await;
+    let id = balancer.stats().backends[0].id;
+    for (word, expected) in [("DOWN", Health::Down(Cause::Said)), ("UP", Health::Up), ("DRAIN", Health::Draining)] {
+        *says.lock().unwrap() = word;
+        balancer.set_status(id, Status::Disabled, Instant::now()).unwrap();
+        balancer.enable(id, Instant::now()).unwrap();
+        eventually(|| health(&balancer, 0) == expected).await;
+    }
+    *says.lock().unwrap() = "UP";
+    balancer.enable(id, Instant::now()).unwrap();
+    eventually(|| health(&balancer, 0) == Health::Up).await;
+    running.stop().await;
+}
+
+/// Does not answer the first time, and what it is told to say from then on.
+#[derive(Debug)]
+struct Hanging(Arc<Mutex<Option<Answer>>>, mpsc::UnboundedSender<()>);
+
+#[async_trait::async_trait]
+impl Probe for Hanging {
+    async fn probe(&self, _: &Target) -> Answer {
+        self.1.send(()).unwrap();
+        let answer = self.0.lock().unwrap().clone();
+        match answer {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_is_enabled_waits_for_no_look_from_before() {
+    let (sender, mut asked) = mpsc::unbounded_channel();
+    let says = Arc::new(Mutex::new(None));
+    let pace = spec("connect:interval=3600").policy();
+    let balancer = balancer(config(&["127.0.0.1:9".parse().unwrap()]).with_probes(pace.clone()));
+    let check = Check::new("mine", Arc::new(Hanging(Arc::clone(&says), sender)), Duration::from_secs(3600));
+    let running = Running::of(Monitor::with_checks([check], pace), &balancer);
+    asked.recv().await.unwrap();
+    *says.lock().unwrap() = Some(Answer::Said(Said::Down, None));
+    balancer.enable(balancer.stats().backends[0].id, Instant::now()).unwrap();
+    eventually(|| health(&balancer, 0) == Health::Down(Cause::Said)).await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn nodisable_looks_after_no_backend_that_is_up() {
     let (a, refusing) = (Stub::new(Manner::Echo), Refusing::new());
     let text = "connect:nodisable:interval=0.05";

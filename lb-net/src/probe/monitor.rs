@@ -16,7 +16,7 @@ use lb_core::{
     rand::{SeedableRng, rngs::SmallRng},
 };
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, sleep_until},
 };
 
@@ -37,8 +37,8 @@ const BATCH: Duration = Duration::from_millis(10);
 /// last one has begun. All backends are looked at side by side, the checks of one in order; the first that fails decides.
 /// A backend with several addresses is looked at under the first, and under the next when that gives no answer.
 ///
-/// Backends of every status but [`Disabled`](Status::Disabled) are covered, also those that join later. How many bad
-/// rounds take one down is for the balancer's policy to say: its configuration needs `probes`, as
+/// Backends of every status but [`Disabled`](Status::Disabled) are covered, also those that join later. One that people
+/// [enable](Balancer::enable) is looked at at once: what was found before may be old. How many bad rounds take one down is for the balancer's policy to say: its configuration needs `probes`, as
 /// [`MonitorSpec::policy`] makes them.
 /// ```
 /// use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -126,7 +126,13 @@ impl Monitor {
         let (slots, rounds) = (BTreeMap::new(), FuturesUnordered::new());
         let beats =
             |now| Beats { monitor: self, balancer, addresses, rng, slots, rounds, serial: 0, looked: None, wake: now };
-        async move { beats(Instant::now()).run(switch).await }
+        async move {
+            let news = Arc::new(Notify::new());
+            let beats = beats(Instant::now());
+            let told = Arc::downgrade(&news);
+            beats.balancer.on_publish(move || told.upgrade().map(|news| news.notify_one()).is_some());
+            beats.run(switch, &news).await;
+        }
     }
 
     /// Whether it looks after a backend in this state. What an application has said it may take back, whatever the
@@ -160,13 +166,20 @@ enum Slot {
     Running(u64),
 }
 
+/// What is known of a backend.
+struct Known {
+    slot: Slot,
+    /// How often people had enabled it.
+    enabled_times: u64,
+}
+
 /// A monitor at work.
 struct Beats<T, A> {
     monitor: Monitor,
     balancer: Arc<Balancer<T>>,
     addresses: A,
     rng: SmallRng,
-    slots: BTreeMap<BackendId, Slot>,
+    slots: BTreeMap<BackendId, Known>,
     /// All in this one task, so that dropping it drops them at once.
     rounds: FuturesUnordered<Round>,
     serial: u64,
@@ -176,7 +189,8 @@ struct Beats<T, A> {
 }
 
 impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
-    async fn run(mut self, mut switch: watch::Receiver<bool>) {
+    /// `news`: a change of the balancer has come into force.
+    async fn run(mut self, mut switch: watch::Receiver<bool>, news: &Notify) {
         loop {
             let on = *switch.borrow_and_update();
             if !on {
@@ -188,16 +202,23 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
             tokio::select! {
                 Some(found) = self.rounds.next() => self.end(found),
                 _ = switch.changed() => self.make_all_due(Instant::now()),
+                () = news.notified(), if on => self.look_soon(Instant::now()),
                 () = sleep_until(self.wake), if on => {}
             }
         }
     }
 
     fn make_all_due(&mut self, now: Instant) {
-        for slot in self.slots.values_mut().filter(|slot| matches!(slot, Slot::Due(_))) {
-            *slot = Slot::Due(now);
+        for known in self.slots.values_mut().filter(|known| matches!(known.slot, Slot::Due(_))) {
+            known.slot = Slot::Due(now);
         }
         self.wake = now;
+    }
+
+    /// Not for each of many changes: they are looked at together.
+    fn look_soon(&mut self, at: Instant) {
+        let soonest = self.looked.map_or(at, |looked| at.max(looked + BATCH));
+        self.wake = self.wake.min(soonest);
     }
 
     /// Looks at the balancer: who is new, who is gone, whose turn it is.
@@ -205,7 +226,12 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
         let (mut before, mut next, mut begin) = (std::mem::take(&mut self.slots), now + LOOK_EVERY, BTreeMap::new());
         for backend in self.balancer.stats().backends {
             let (id, covered) = (backend.id, self.monitor.covers(&backend));
-            let slot = match before.remove(&id).unwrap_or(Slot::Idle) {
+            let known = before.remove(&id).map_or(Slot::Idle, |known| match known.slot {
+                // What it knows is from before, and so is what a round finds that is under way.
+                Slot::Due(_) | Slot::Running(_) if known.enabled_times != backend.enabled_times => Slot::Due(now),
+                slot => slot,
+            });
+            let slot = match known {
                 Slot::Running(serial) => Slot::Running(serial),
                 Slot::Due(due) if covered && due > now => Slot::Due(due),
                 // Whom it looks after again, or for the first time, it looks at at once: what it knows may be old.
@@ -225,7 +251,7 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
             if let Slot::Due(due) = slot {
                 next = next.min(due);
             }
-            self.slots.insert(id, slot);
+            self.slots.insert(id, Known { slot, enabled_times: backend.enabled_times });
         }
         self.begin(begin);
         (self.looked, self.wake) = (Some(now), next.max(now + BATCH));
@@ -258,10 +284,10 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
 
     fn end(&mut self, Found { finding, serial, next }: Found) {
         // Unless it was removed meanwhile.
-        let Some(slot) = self.slots.get_mut(&finding.id).filter(|slot| **slot == Slot::Running(serial)) else { return };
-        *slot = Slot::Due(next);
-        let soonest = self.looked.map_or(next, |looked| next.max(looked + BATCH));
-        self.wake = self.wake.min(soonest);
+        let running = self.slots.get_mut(&finding.id).filter(|known| known.slot == Slot::Running(serial));
+        let Some(known) = running else { return };
+        known.slot = Slot::Due(next);
+        self.look_soon(next);
         if self.monitor.switch.is_enabled() {
             self.report(&finding);
         }
