@@ -1,7 +1,7 @@
 //! What a configuration file says, and what is wrong with it.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
@@ -40,27 +40,36 @@ impl Trouble {
     }
 }
 
-/// Reads a file, or a pipe to its end.
+/// Reads a file, or a pipe or a terminal to its end: whoever has named one waits for its writer, or interrupts us.
 pub(crate) fn read(path: &Path) -> Result<Loaded, Trouble> {
-    parse(path, File::open(path))
+    let is_file = fs::metadata(path).is_ok_and(|known| known.is_file());
+    parse(path, if is_file { open_without_waiting(path) } else { File::open(path) })
 }
 
 /// Reads what was read before, while others wait: nothing that could keep it for ever, as a pipe without a writer does.
 pub(crate) fn read_again(path: &Path) -> Result<Loaded, Trouble> {
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).and_then(|file| {
+    let file = open_without_waiting(path).and_then(|file| {
         let is_file = file.metadata()?.is_file();
         // A directory says what it is when it is read.
-        if is_file || file.metadata()?.is_dir() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
+        if is_file || file.metadata()?.is_dir() { Ok(file) } else { Err(io::ErrorKind::WouldBlock.into()) }
     });
     parse(path, file)
+}
+
+/// What only looks like a file may be waited for too, as the kernel's log.
+fn open_without_waiting(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 fn parse(path: &Path, file: io::Result<File>) -> Result<Loaded, Trouble> {
     let unread = |failure: Failure| Trouble::Unread(failure.about(&path.display().to_string()));
     let mut bytes = Vec::new();
     let read = file.and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes));
-    read.map_err(|error| unread(Failure::chain(Status::System, &error)))?;
+    read.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => unread(Failure::new(Status::System, "it is no regular file")),
+        _ => unread(Failure::chain(Status::System, &error)),
+    })?;
     if bytes.len() as u64 > MOST {
         return Err(unread(Failure::new(Status::Usage, "it has more than 16 MiB")));
     }

@@ -98,6 +98,8 @@ pub mod relay;
 pub mod resolve;
 #[cfg(feature = "serve")]
 pub mod serve;
+#[cfg(any(feature = "config", feature = "discover", feature = "health-endpoint", feature = "http"))]
+mod small_file;
 #[cfg(any(feature = "probe", feature = "manage-http"))]
 mod spelling;
 pub mod sys;

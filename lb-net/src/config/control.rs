@@ -1,12 +1,16 @@
 //! Where a process is controlled, and who may.
 
-use std::{fmt, fs, io, os::unix::fs::PermissionsExt as _, str::FromStr};
+use std::{fmt, io, os::unix::fs::PermissionsExt as _, str::FromStr};
 
 use super::{Directory, WordError};
 use crate::{
     http_address::HttpAddress,
+    small_file::{self, Unread},
     token::{Token, TokenError},
 };
+
+/// How much of a token file is read: far more than a token and blanks around it.
+const MOST: usize = 64 * 1024;
 
 /// Where running services are controlled.
 /// ```
@@ -144,9 +148,12 @@ pub enum TokenFileError {
     /// What the system said.
     #[error("cannot read the token file {0}")]
     Io(String, #[source] io::Error),
-    /// A directory, say.
+    /// A directory, say, or what has no end.
     #[error("cannot read the token file {0}: it is no file")]
     NoFile(String),
+    /// No token is so long.
+    #[error("cannot read the token file {0}: it has more than 64 KiB")]
+    Large(String),
     /// What is in it is none.
     #[error("the token file {0} has no token in it")]
     Token(String, #[source] TokenError),
@@ -164,19 +171,25 @@ impl TokenFile {
     /// # Errors
     /// When it cannot be read, or has no token in it.
     pub fn read(&self) -> Result<ReadToken, TokenFileError> {
-        let failed = |error| TokenFileError::Io(self.0.clone(), error);
-        let found = fs::metadata(&self.0).map_err(failed)?;
-        // Reading a pipe might take for ever.
-        if !found.is_file() {
-            return Err(TokenFileError::NoFile(self.0.clone()));
-        }
-        let text = fs::read_to_string(&self.0).map_err(failed)?;
+        let file = small_file::open(self.0.as_ref()).map_err(|unread| self.unread(unread))?;
+        let found = file.metadata().map_err(|error| self.unread(error.into()))?;
+        let content = small_file::content(&file, MOST).map_err(|unread| self.unread(unread))?;
+        // The other error has all of it, and is shown to whoever debugs.
+        let text = std::str::from_utf8(&content).map_err(|error| self.unread(Unread::Io(io::Error::other(error))))?;
         let token = text.trim().parse().map_err(|error| TokenFileError::Token(self.0.clone(), error))?;
         let mode = found.permissions().mode() & 0o7777;
         let warning = (mode & 0o007 != 0).then(|| {
             format!("others may use the token file {} (mode {mode:04o}): chmod o-rwx would keep them out", self.0)
         });
         Ok(ReadToken { token, warning })
+    }
+
+    fn unread(&self, unread: Unread) -> TokenFileError {
+        match unread {
+            Unread::Io(error) => TokenFileError::Io(self.0.clone(), error),
+            Unread::NoFile => TokenFileError::NoFile(self.0.clone()),
+            Unread::Large => TokenFileError::Large(self.0.clone()),
+        }
     }
 }
 
@@ -195,6 +208,8 @@ impl fmt::Display for TokenFile {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -214,6 +229,8 @@ mod tests {
             let error = with(text, 0o600).unwrap_err();
             assert!(matches!(error, TokenFileError::Token(..)), "{error}");
         }
+        assert!(with(&" ".repeat(MOST), 0o600).is_err_and(|error| matches!(error, TokenFileError::Token(..))));
+        assert!(with(&" ".repeat(MOST + 1), 0o600).is_err_and(|error| matches!(error, TokenFileError::Large(_))));
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
         assert!(matches!(file.read(), Err(TokenFileError::NoFile(_))));

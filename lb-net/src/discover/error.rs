@@ -19,7 +19,7 @@ pub enum DiscoverError {
     /// A file that is missing or may not be read.
     #[error("{0}: cannot read it")]
     Unreadable(NodeFile, #[source] io::Error),
-    /// A directory, a pipe, a device.
+    /// A directory, a pipe, a device, or what has no end.
     #[error("{0}: it is no regular file")]
     NoFile(NodeFile),
     /// A file with more than 16 MiB.

@@ -2,13 +2,14 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    fs::{File, Metadata},
-    io::{self, Read as _},
+    fs::Metadata,
+    io,
 };
 
 use lb_core::BackendConfig;
 
 use super::{DiscoverError, NodeFile};
+use crate::small_file::{self, Unread};
 
 /// More is no list that anybody meant: half a million backends fit in.
 const MOST: usize = 16 << 20;
@@ -69,16 +70,27 @@ impl NodeFile {
     ) -> Result<(Metadata, Result<Vec<BackendConfig>, DiscoverError>, Metadata), DiscoverError> {
         let unreadable = |error: io::Error| DiscoverError::Unreadable(self.clone(), error);
         let known = std::fs::metadata(self.path()).map_err(unreadable)?;
-        // To open a pipe would wait for its writer.
-        if !known.is_file() {
-            return Ok((known.clone(), Err(DiscoverError::NoFile(self.clone())), known));
-        }
-        let file = File::open(self.path()).map_err(unreadable)?;
+        let file = match small_file::open(self.path()) {
+            Err(Unread::Io(error)) => return Err(unreadable(error)),
+            Err(unread) => return Ok((known.clone(), Err(self.unread(unread)), known)),
+            Ok(file) => file,
+        };
         let before = file.metadata().map_err(unreadable)?;
-        let mut content = Vec::new();
-        (&file).take(MOST as u64 + 1).read_to_end(&mut content).map_err(unreadable)?;
+        let backends = match small_file::content(&file, MOST) {
+            Err(Unread::Io(error)) => return Err(unreadable(error)),
+            Err(unread) => Err(self.unread(unread)),
+            Ok(content) => self.parse(&content),
+        };
         let after = file.metadata().map_err(unreadable)?;
-        Ok((before, self.parse(&content), after))
+        Ok((before, backends, after))
+    }
+
+    fn unread(&self, unread: Unread) -> DiscoverError {
+        match unread {
+            Unread::Io(error) => DiscoverError::Unreadable(self.clone(), error),
+            Unread::NoFile => DiscoverError::NoFile(self.clone()),
+            Unread::Large => DiscoverError::Large(self.clone()),
+        }
     }
 }
 

@@ -1,17 +1,12 @@
 //! What a state file says.
 
-use std::{
-    fs::File,
-    io::{self, Read as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{io, path::Path};
 
 use lb_core::health::{Said, Share};
-use rustix::fs::OFlags;
 use serde_json::Value;
 
 use super::State;
+use crate::small_file::{self, Unread};
 
 /// More is no word that anybody meant.
 const MOST_BYTES: usize = 64 * 1024;
@@ -40,7 +35,7 @@ pub enum StateFileProblem {
     /// What the system said.
     #[error("it cannot be read ({})", .0.kind())]
     Unreadable(#[source] io::Error),
-    /// A directory, a pipe, a device.
+    /// A directory, a pipe, a device, or what has no end.
     #[error("it is no regular file")]
     NotAFile,
     /// More than 64 KiB.
@@ -89,18 +84,12 @@ fn available(text: &[u8]) -> Result<bool, StateFileProblem> {
 
 /// Reads a state file. It may block.
 pub(super) fn read(path: &Path) -> Result<Content, StateFileProblem> {
-    let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => StateFileProblem::Missing,
-        _ => StateFileProblem::Unreadable(error),
-    };
-    // To open a pipe would wait for its writer.
-    let without_waiting = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = File::options().read(true).custom_flags(without_waiting).open(path).map_err(unreadable)?;
-    if !file.metadata().map_err(unreadable)?.is_file() {
-        return Err(StateFileProblem::NotAFile);
-    }
-    let mut content = Vec::new();
-    file.take(MOST_BYTES as u64 + 1).read_to_end(&mut content).map_err(unreadable)?;
+    let content = small_file::read(path, MOST_BYTES).map_err(|unread| match unread {
+        Unread::Io(error) if error.kind() == io::ErrorKind::NotFound => StateFileProblem::Missing,
+        Unread::Io(error) => StateFileProblem::Unreadable(error),
+        Unread::NoFile => StateFileProblem::NotAFile,
+        Unread::Large => StateFileProblem::Large,
+    })?;
     Content::parse(&content)
 }
 

@@ -1,14 +1,13 @@
 //! The page for those whose request nobody may take.
 
 use std::{
-    fmt,
-    fs::File,
-    io::{self, Read as _},
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{Edit, EditError};
+use crate::small_file::{self, Unread};
 
 /// How long a page may be: 1 MiB.
 const MOST: usize = 1 << 20;
@@ -48,7 +47,7 @@ pub enum PageError {
     /// It is not there, or not for us.
     #[error("{}: cannot be read", .0.display())]
     Unreadable(PathBuf, #[source] io::Error),
-    /// It is a directory, a pipe or a device.
+    /// It is a directory, a pipe or a device, or has no end.
     #[error("{} is no file", .0.display())]
     NoFile(PathBuf),
     /// A page has 1 MiB at most.
@@ -74,16 +73,11 @@ impl Page {
     pub fn read(path: impl Into<PathBuf>) -> Result<Self, PageError> {
         let path = path.into();
         let unreadable = |error| PageError::Unreadable(path.clone(), error);
-        // To open a pipe would wait for its writer.
-        if !std::fs::metadata(&path).map_err(unreadable)?.is_file() {
-            return Err(PageError::NoFile(path));
-        }
-        let mut body = Vec::new();
-        let file = File::open(&path).map_err(unreadable)?;
-        file.take(MOST as u64 + 1).read_to_end(&mut body).map_err(unreadable)?;
-        if body.len() > MOST {
-            return Err(PageError::TooLong(path));
-        }
+        let body = small_file::read(&path, MOST).map_err(|unread| match unread {
+            Unread::Io(error) => unreadable(error),
+            Unread::NoFile => PageError::NoFile(path.clone()),
+            Unread::Large => PageError::TooLong(path.clone()),
+        })?;
         let page = Self::new(type_of(&path), body).map_err(|error| unreadable(io::Error::other(error)))?;
         Ok(Self { file: Some(path), ..page })
     }
