@@ -192,7 +192,14 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
     /// `news`: a change of the balancer has come into force.
     async fn run(mut self, mut switch: watch::Receiver<bool>, news: &Notify) {
         loop {
-            let on = *switch.borrow_and_update();
+            let (on, is_new) = {
+                let state = switch.borrow_and_update();
+                (*state, state.has_changed())
+            };
+            // Something else may have happened in the same moment.
+            if is_new {
+                self.make_all_due(Instant::now());
+            }
             if !on {
                 self.slots.keys().for_each(|id| self.tell_next(*id, None));
             }
