@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use lb_core::{BackendConfig, Config, GroupConfig, Health, Status};
+use lb_core::{BackendConfig, BackendStats, Cause, Config, GroupConfig, Health, Reason, Status, health::Share};
 
 use super::{
     ChangeError, Edit, Fleet, Order,
@@ -137,7 +137,9 @@ impl Shell {
             is_astray = is_group && said.is_err();
             reply.failed |= said.is_err();
             is_change |= said.as_ref().is_ok_and(|done| done.is_change);
-            reply.say(&said.map_or_else(Refusal::into_text, |done| done.text));
+            let (text, note) = said.map_or_else(|refusal| (refusal.into_text(), None), |done| (done.text, done.note));
+            reply.say(&text);
+            reply.say(&note.unwrap_or_default());
         }
         if is_change && let Some(permanence) = fleet.process().and_then(|process| process.permanence()) {
             reply.say(&permanence);
@@ -219,7 +221,8 @@ impl Shell {
             return Ok(format!("channel {number} already enabled").into());
         }
         give(&channel, Order::Enable, fleet).ok_or_else(|| no_such(number))?;
-        Ok(Done::changed(format!("channel {number} enabled")))
+        let kept_out = self.channel(number, fleet).and_then(|channel| kept_out(&channel.backend));
+        Ok(Done::changed(format!("channel {number} enabled")).with_note(kept_out))
     }
 
     /// What is disabled takes even less than what drains: it stays so.
@@ -239,7 +242,7 @@ impl Shell {
             (1, true) => format!("channel {number} already disabled, 1 connection left"),
             (_, true) => format!("channel {number} already disabled, {left} connections left"),
         };
-        Ok(Done { text, is_change: !disabled && !draining })
+        Ok(Done { is_change: !disabled && !draining, ..text.into() })
     }
 
     fn reset(&self, number: Number<'_>, fleet: &dyn Fleet) -> Said {
@@ -322,6 +325,17 @@ fn objection(text: &str) -> Refusal {
     if text == UNKNOWN_CHANNEL { unknown(text) } else { Refusal::Conflict(text.to_owned()) }
 }
 
+/// Why a channel takes nothing that people want to take something: its application says so, and enabling it does not
+/// change that. What else keeps it out is forgotten, or ends by itself.
+fn kept_out(backend: &BackendStats) -> Option<String> {
+    let takes = match backend.health {
+        Health::Draining => "it takes no new clients yet",
+        Health::Down(Cause::Said | Cause::Maintenance) => "it takes no connections yet",
+        _ => return None,
+    };
+    Some(format!("{takes}: {}", backend.reason))
+}
+
 /// Nothing when the channel has gone meanwhile.
 fn give(channel: &Channel, order: Order, fleet: &dyn Fleet) -> Option<()> {
     fleet.order(channel.backend.id, order).ok()
@@ -370,7 +384,7 @@ fn monitor(order: Monitor, fleet: &dyn Fleet) -> Said {
     let wanted = order == Monitor::Enable;
     let is_change = fleet.set_monitored(wanted).ok_or_else(|| Refusal::Conflict(NONE.to_owned()))?;
     let text = format!("monitor is {} {}", if is_change { "now" } else { "already" }, state(wanted));
-    Ok(Done { text, is_change })
+    Ok(Done { is_change, ..text.into() })
 }
 
 /// Four lines in the order that mrtg wants: in, out, uptime, name.
@@ -394,15 +408,20 @@ fn version() -> String {
 }
 
 fn explain(client: IpAddr, fleet: &dyn Fleet) -> String {
-    let explanation = fleet.explain(client);
+    let (explanation, stats) = (fleet.explain(client), fleet.stats());
     let (mut rows, mut chosen) = (String::new(), None);
     let mut numbers = std::collections::HashMap::<usize, usize>::new();
+    let shares: std::collections::HashMap<_, _> = stats.backends.iter().map(|one| (one.id, one.share)).collect();
     for backend in &explanation.backends {
         let next = numbers.entry(backend.group).or_default();
         let place = format!("group {} channel {next}", backend.group);
         *next += 1;
-        let _ = writeln!(rows, "  {place}, {}: {}", backend.name, backend.reason);
-        if backend.reason == lb_core::Reason::Chosen {
+        // Of what takes nothing there is no share.
+        let takes = matches!(backend.reason, Reason::Chosen | Reason::HasRoom | Reason::Full { .. });
+        let share = shares.get(&backend.id).filter(|share| takes && **share < Share::FULL);
+        let share = share.map_or_else(String::new, |share| format!(", takes {}% of its share", share.get()));
+        let _ = writeln!(rows, "  {place}, {}: {}{share}", backend.name, backend.reason);
+        if backend.reason == Reason::Chosen {
             chosen = Some(format!("gets {place}, {}", backend.name));
         }
     }
@@ -410,5 +429,11 @@ fn explain(client: IpAddr, fleet: &dyn Fleet) -> String {
     let answer = chosen.or(no_pick).unwrap_or_else(|| "gets no channel".to_owned());
     let is_served = explanation.no_pick.is_none();
     let resort = if explanation.last_resort && is_served { ", as a last resort: nothing is up" } else { "" };
-    format!("client {client} {answer}{resort}\n{rows}")
+    let admitted = match stats.admitted_percent {
+        percent if percent < 100 && is_served && !explanation.last_resort => {
+            format!(", if it is let in: {percent}% of all are while backends recover")
+        }
+        _ => String::new(),
+    };
+    format!("client {client} {answer}{resort}{admitted}\n{rows}")
 }

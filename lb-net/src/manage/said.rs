@@ -4,6 +4,8 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Done {
     pub(super) text: String,
+    /// What balance does not know of, a line on its own: scripts know the text word for word.
+    pub(super) note: Option<String>,
     /// Whether something is now as somebody has ordered it to be.
     pub(super) is_change: bool,
 }
@@ -11,14 +13,18 @@ pub(super) struct Done {
 impl Done {
     /// An order that was carried out.
     pub(super) fn changed(text: impl Into<String>) -> Self {
-        Self { text: text.into(), is_change: true }
+        Self { text: text.into(), note: None, is_change: true }
+    }
+
+    pub(super) fn with_note(self, note: Option<String>) -> Self {
+        Self { note, ..self }
     }
 }
 
 /// An answer to a question.
 impl<T: Into<String>> From<T> for Done {
     fn from(text: T) -> Self {
-        Self { text: text.into(), is_change: false }
+        Self { text: text.into(), note: None, is_change: false }
     }
 }
 

@@ -158,7 +158,8 @@ fn seconds(time: Duration) -> f64 {
 /// Where a client would go, as JSON.
 #[cfg(feature = "manage-http")]
 pub(super) fn explained(client: IpAddr, fleet: &dyn Fleet) -> Value {
-    let explanation = fleet.explain(client);
+    let (explanation, stats) = (fleet.explain(client), fleet.stats());
+    let shares: HashMap<_, _> = stats.backends.iter().map(|one| (one.id, one.share.get())).collect();
     let mut next: HashMap<usize, usize> = HashMap::new();
     let (mut chosen, mut backends) = (Value::Null, Vec::new());
     for backend in &explanation.backends {
@@ -169,6 +170,7 @@ pub(super) fn explained(client: IpAddr, fleet: &dyn Fleet) -> Value {
             chosen = place.clone();
         }
         place["reason"] = backend.reason.to_string().into();
+        place["share_percent"] = shares.get(&backend.id).copied().into();
         backends.push(place);
     }
     json!({
@@ -176,6 +178,7 @@ pub(super) fn explained(client: IpAddr, fleet: &dyn Fleet) -> Value {
         "chosen": chosen,
         "no_channel": explanation.no_pick.map(|why| why.to_string()),
         "last_resort": explanation.last_resort,
+        "admitted_percent": stats.admitted_percent,
         "channels": backends,
     })
 }

@@ -192,6 +192,7 @@ fn said(said: Said, process: &dyn Process) -> Result<Answer, Answer> {
     let mut value = Map::new();
     value.insert("ok".to_owned(), true.into());
     value.insert("text".to_owned(), done.text.trim_end().into());
+    value.extend(done.note.map(|note| ("note".to_owned(), note.into())));
     if let Some(permanence) = Some(done.is_change).filter(|changed| *changed).and_then(|_| process.permanence()) {
         value.insert("permanence".to_owned(), permanence.into());
     }
