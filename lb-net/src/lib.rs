@@ -73,6 +73,8 @@ pub mod discover;
 #[cfg(any(feature = "tcp", feature = "http"))]
 mod drain;
 mod driver;
+#[cfg(any(feature = "http", feature = "probe"))]
+mod field_text;
 #[cfg(feature = "health-endpoint")]
 pub mod health_endpoint;
 #[cfg(feature = "http")]

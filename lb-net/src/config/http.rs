@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{Sessions, Time};
-use crate::http::{self, AccessLogSettings, AccessTo, Keep, Limits, Queueing, Retry, Times};
+use crate::{
+    field_text::is_name,
+    http::{self, AccessLogSettings, AccessTo, Keep, Limits, Queueing, Retry, Times},
+};
 
 /// Bytes that a head may have, at least and at most.
 pub(super) const HEADS: (u64, u64) = (1 << 10, 1 << 20);
@@ -175,8 +178,7 @@ fn texts(settings: &http::Settings) -> Result<(), HttpError> {
 
 /// Whether it can be our name in `Via` (RFC 9110 section 7.6.3): a token, and no word of ours.
 pub(super) fn is_pseudonym(text: &str) -> bool {
-    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.len() <= 255 && text.bytes().all(letter) && text != NO_VIA
+    is_name(text) && text.len() <= 255 && text != NO_VIA
 }
 
 /// Whether it can be a `Host` (RFC 9110 section 7.2): a name or address, with a port or without, and no word of ours.

@@ -4,7 +4,8 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use lb_core::key;
 
-use super::message::{cookie, edit::is_token};
+use super::message::cookie;
+use crate::field_text::is_name;
 
 /// What a request's affinity key is made of, where a selector hashes. A request without it, or with an empty one, has its
 /// client's address. Bytes are taken as they are: nothing is decoded, and case counts.
@@ -48,7 +49,7 @@ impl FromStr for KeySource {
         let unknown = || UnknownKeySource(text.to_owned());
         let (kind, name) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
         let name = name.trim();
-        let token = || (!name.is_empty() && name.bytes().all(is_token)).then(|| name.to_owned()).ok_or_else(unknown);
+        let token = || is_name(name).then(|| name.to_owned()).ok_or_else(unknown);
         match kind {
             "client" if name.is_empty() => Ok(Self::Client),
             "uri" if name.is_empty() => Ok(Self::Uri),

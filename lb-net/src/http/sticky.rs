@@ -7,7 +7,8 @@ use std::{
 
 use lb_core::{BackendId, NoPick, key};
 
-use super::message::{cookie, edit::is_token};
+use super::message::cookie;
+use crate::field_text::is_name;
 
 /// A cookie that brings a client back to its backend, for as long as that is there, even while it drains. It needs no
 /// table: every instance with the same backends understands it.
@@ -52,7 +53,7 @@ impl Sticky {
     /// # Errors
     /// When that is no name of a cookie.
     pub fn new(cookie: &str) -> Result<Self, CookieNameError> {
-        if cookie.is_empty() || !cookie.bytes().all(is_token) {
+        if !is_name(cookie) {
             return Err(CookieNameError(cookie.to_owned()));
         }
         Ok(Self { cookie: cookie.into(), lifetime: Duration::from_secs(3600), secure: false })

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
+use crate::field_text::{is_name, is_value};
+
 /// One more header of a check's request: `NAME: VALUE` (RFC 9110, section 5).
 /// ```
 /// use lb_net::probe::Header;
@@ -57,11 +59,10 @@ impl FromStr for Header {
     fn from_str(text: &str) -> Result<Self, HeaderError> {
         let (name, value) = text.split_once(':').ok_or(HeaderError("NAME: VALUE, such as X-Probe: lb"))?;
         let (name, value) = (name.trim_matches(BLANK), value.trim_matches(BLANK));
-        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty() || !name.bytes().all(is_token) {
+        if !is_name(name) {
             return Err(HeaderError("a name of letters, digits and !#$%&'*+-.^_`|~ before the colon"));
         }
-        if value.chars().any(|letter| letter.is_ascii_control() && letter != '\t') {
+        if !is_value(value) {
             return Err(HeaderError("a value without line ends and other control characters behind the colon"));
         }
         if name.eq_ignore_ascii_case("Host") {

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::edit::is_token;
+use crate::field_text::is_token;
 
 /// Digits of a chunk's size.
 const MOST_DIGITS: u32 = 16;

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::field_text::{is_name, is_value};
+
 /// Fields that frame a message, route it or belong to one connection: lb decides about them.
 const OURS: &[&str] = &[
     "connection",
@@ -93,11 +95,10 @@ impl Edit {
     }
 
     fn new(kind: Kind, name: &str, value: &str) -> Result<Self, EditError> {
-        if name.is_empty() || !name.bytes().all(is_token) {
+        if !is_name(name) {
             return Err(EditError::Name(name.to_owned()));
         }
-        let sound = |byte: u8| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
-        if !value.bytes().all(sound) || value.trim_matches([' ', '\t']).len() != value.len() {
+        if !is_value(value) || value.trim_matches([' ', '\t']).len() != value.len() {
             return Err(EditError::Value(value.to_owned()));
         }
         if OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name)) {
@@ -150,11 +151,6 @@ impl<'a> Edits<'a> {
     fn iter(self) -> impl Iterator<Item = &'a Edit> {
         self.first.iter().chain(self.more)
     }
-}
-
-/// Letters of names (RFC 9110 section 5.6.2).
-pub(crate) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 impl FromStr for Edit {

@@ -28,6 +28,7 @@ use super::{
     head::{AnswerHead, RequestHead},
     refusal::Reason,
 };
+use crate::field_text::is_token;
 
 /// Options that `Connection` may have: fields are looked up among them.
 const MOST_OPTIONS: usize = 32;
@@ -250,7 +251,7 @@ fn coding(fields: &Fields<'_, '_>) -> Result<(), Reason> {
     let codings = fields.all(Known::TransferEncoding).flat_map(|value| value.split(|byte| *byte == b','));
     let (mut count, mut last, mut whole) = (0, false, true);
     for coding in codings.map(super::field::trimmed) {
-        whole &= !last && coding.iter().copied().all(super::edit::is_token) && !coding.is_empty();
+        whole &= !last && coding.iter().copied().all(is_token) && !coding.is_empty();
         last = chunked(coding);
         count += 1;
     }
@@ -284,7 +285,7 @@ fn max_forwards(head: &RequestHead<'_, '_>, has_body: bool) -> Result<Option<u64
 
 /// The protocols in `Upgrade` that may be asked for.
 pub(super) fn upgrades<'b>(fields: &Fields<'_, 'b>) -> impl Iterator<Item = &'b [u8]> {
-    let token = |part: &[u8]| !part.is_empty() && part.iter().copied().all(super::edit::is_token);
+    let token = |part: &[u8]| !part.is_empty() && part.iter().copied().all(is_token);
     fields.members(Known::Upgrade).filter(move |protocol| {
         let mut parts = protocol.splitn(2, |byte| *byte == b'/');
         let name = parts.next().unwrap_or_default();

@@ -15,13 +15,13 @@ use proptest::prelude::*;
 
 use super::{
     chunked,
-    edit::is_token,
     field::{FieldRoom, Known},
     forward::{Back, Forward, Hop, write_answer, write_request},
     framing::{AnswerFraming, Asked, Body, RequestFraming, of_answer, of_request},
     head::{AnswerHead, HeadLimits, RequestHead},
     refusal::Reason,
 };
+use crate::field_text::is_token;
 
 const LIMITS: HeadLimits = HeadLimits { bytes: 4096, fields: 64 };
 

@@ -9,11 +9,11 @@ use std::str::from_utf8;
 use httparse::{EMPTY_HEADER, Error, Header, ParserConfig, Request, Response, Status};
 
 use super::{
-    edit::is_token,
     field::{FieldRoom, Fields, Known, MOST_FIELDS},
     host::is_host,
     refusal::Reason,
 };
+use crate::field_text::is_token;
 
 /// How large heads may be.
 #[derive(Clone, Copy, Debug)]

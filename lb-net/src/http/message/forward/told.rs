@@ -7,7 +7,6 @@ use std::{
 
 use super::{
     super::{
-        edit::is_token,
         field::{Fields, Known},
         head::RequestHead,
         refusal::Reason,
@@ -15,6 +14,7 @@ use super::{
     Hop,
     lines::{Lines, decimal},
 };
+use crate::field_text::is_token;
 
 /// How often a request may come by: chains of proxies with one name are not that long.
 const MOST_VISITS: usize = 16;
