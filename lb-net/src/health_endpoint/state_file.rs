@@ -34,7 +34,7 @@ const SLOW: Duration = Duration::from_secs(10);
 /// It is DOWN until the file says otherwise. A file that is missing, unreadable, larger than 64 KiB or broken keeps the
 /// last value, and says so in a note and by [`last_error`](Self::last_error). It needs [`watch`](Self::watch) to be
 /// polled: without that it is DOWN, whatever the file says. To replace the file by a rename is best, and to write over it
-/// does no harm. Clones are the same file.
+/// does no harm. Of a key of the JSON that is there twice the last one counts. Clones are the same file.
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use lb_net::health_endpoint::{Health, StateFile};
