@@ -250,6 +250,12 @@ fn probes(found: &mut Found, name: &str, probes: &Probes) {
         {
             unwilling(found, &path("expect"), expect);
         }
+        if let CheckKind::Exchange { expect: Some(Expect::Part(text)), .. } = &check.kind
+            && Said::of_body(text.as_bytes()).is_some()
+        {
+            let message = "words such as UP 40% and DOWN mean nothing where a part of what is said is enough: expect understands them";
+            found.say(&path("expect_contains"), message);
+        }
         if let CheckKind::Http { expect, status, .. } = &check.kind {
             impossible(found, &path("status"), expect.is_some(), status);
         }

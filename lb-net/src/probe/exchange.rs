@@ -16,7 +16,8 @@ const MOST_BYTES: usize = 4 * 1024;
 
 /// Says something over a plain connection of its own, and listens to what is said there.
 ///
-/// Where a [part](Expect::Part) is expected it passes as soon as that has come. Otherwise it is the first line that counts,
+/// Where a [part](Expect::Part) is expected it passes as soon as that has come, whatever line it stands in: no word of an
+/// application is understood then. Otherwise it is the first line that counts,
 /// or as many as are expected, and there the [words](lb_core::health::Said) that applications say of themselves are
 /// understood: `expect=UP` asks an agent that says `UP 40%` or `DOWN: no database` to whoever connects. Where nothing is
 /// expected any line will do. At most 4 KiB are read.

@@ -21,7 +21,7 @@ use super::{
 /// | `command=TEXT` | check: `sh -c` ends well; `%H` is the address, `%P` the port | |
 /// | `timeout=SECONDS` | of the check before it | the connect timeout, but no longer than the interval |
 /// | `expect=TEXT` | of the http before it: the whole body, without white space around it; of the connect: the line it says | any |
-/// | `contains=TEXT` | of the same: a part of it, in place of `expect` | any |
+/// | `contains=TEXT` | of the same: a part of it, in place of `expect`; of the connect: the application's words mean nothing then | any |
 /// | `status=N,N-N,...` | of the http before it: good statuses | 200-299 |
 /// | `header=NAME\: VALUE` | of the http before it: one more header of the request | none |
 /// | `host=NAME` | of the http before it: the host that is asked for | the backend's name and port |
