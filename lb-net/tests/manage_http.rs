@@ -123,6 +123,22 @@ fn the_token_is_not_told() {
 }
 
 #[test]
+fn what_checks_send_besides_is_not_told_either() {
+    let (staged, secret) = (staged(), "Bearer 5ecret");
+    let check =
+        format!("checks = [\n  {{ http = \"/\", headers = [\"Authorization: {secret}\"], expect = \"UP\" }},\n]\n");
+    *staged.dump.lock().unwrap() = check;
+    let excerpt =
+        format!("lb.toml:2:3: unknown key 'x'\n  2 | x = 1, headers = [\"Authorization: {secret}\"]\n    | ^");
+    *staged.reload.lock().unwrap() = Err(excerpt);
+    let web = Web::new(Arc::clone(&staged) as _);
+    let dump = web.get("/v1/dump").body;
+    assert!(dump.contains("headers = [\"Authorization: ***\"], expect = \"UP\""), "{dump}");
+    let refused = web.post("/v1/reload", "");
+    assert_eq!(refused.error(), "lb.toml:2:3: unknown key 'x'", "{}", refused.body);
+}
+
+#[test]
 fn a_refusal_names_what_is_wrong() {
     let web = Web::new(staged());
     let gets = [

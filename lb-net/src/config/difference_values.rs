@@ -75,6 +75,9 @@ fn compare(lines: &mut Vec<String>, path: &str, key: &str, sides: [Option<&DeVal
         [old, new] if key == "token" && old.map(written) != new.map(written) => {
             lines.push(format!("{path} is another one"));
         }
+        [Some(old), Some(new)] if written(old) != written(new) && text(old) == text(new) => {
+            lines.push(format!("{path} {}: a header has another value", text(new)));
+        }
         [old, new] if old.map(written) != new.map(written) => {
             lines.extend(changed(path, key, [old.map(text), new.map(text)]));
         }
@@ -100,15 +103,15 @@ fn without(key: &str) -> &'static str {
     }
 }
 
-/// A value for a person: words without quotes.
+/// A value for a person: words without quotes, and headers of checks without their values.
 pub(super) fn text(value: &DeValue<'_>) -> String {
     let words =
         |value| list(value).map(|value| value.as_str().filter(|word| is_plain(word))).collect::<Option<Vec<_>>>();
     match value {
         DeValue::String(word) if is_plain(word) => word.to_string(),
         DeValue::Array(all) if all.is_empty() => "none".to_owned(),
-        DeValue::Array(_) => words(Some(value)).map_or_else(|| written(value), |words| words.join(", ")),
-        _ => written(value),
+        DeValue::Array(_) => words(Some(value)).map_or_else(|| shown(value), |words| words.join(", ")),
+        _ => shown(value),
     }
 }
 
@@ -119,19 +122,52 @@ fn is_plain(word: &str) -> bool {
 
 /// A value as TOML: two that differ are written differently.
 fn written(value: &DeValue<'_>) -> String {
+    form(value, &|_, value| written(value))
+}
+
+/// The same for a person.
+fn shown(value: &DeValue<'_>) -> String {
+    form(value, &shown_of)
+}
+
+fn shown_of(key: &str, value: &DeValue<'_>) -> String {
+    if key == HEADERS { headers(value) } else { shown(value) }
+}
+
+/// What a check sends besides: there may be a secret in it, and this goes to logs.
+const HEADERS: &str = "headers";
+
+/// Their names.
+fn headers(value: &DeValue<'_>) -> String {
+    let name = |value: &DeValue<'_>| {
+        let (name, _) = value.as_str().and_then(|header| header.split_once(':')).unwrap_or_default();
+        quoted(&format!("{name}: ***"))
+    };
+    format!("[{}]", list(Some(value)).map(name).collect::<Vec<_>>().join(", "))
+}
+
+/// A value as TOML, and what is in its tables as this says.
+fn form(value: &DeValue<'_>, inner: &dyn Fn(&str, &DeValue<'_>) -> String) -> String {
     match value {
         DeValue::String(word) => quoted(word),
         DeValue::Integer(number) => number.as_str().to_owned(),
         DeValue::Float(number) => number.as_str().to_owned(),
         DeValue::Boolean(flag) => flag.to_string(),
         DeValue::Datetime(time) => time.to_string(),
-        DeValue::Array(_) => format!("[{}]", list(Some(value)).map(written).collect::<Vec<_>>().join(", ")),
-        DeValue::Table(table) => format!("{{ {} }}", assignments(&values(table))),
+        DeValue::Array(_) => {
+            let all: Vec<String> = list(Some(value)).map(|value| form(value, inner)).collect();
+            format!("[{}]", all.join(", "))
+        }
+        DeValue::Table(table) => format!("{{ {} }}", pairs(&values(table), inner)),
     }
 }
 
-/// `key = value, ...`
-pub(super) fn assignments(values: &Values<'_>) -> String {
-    let all: Vec<String> = values.iter().map(|(key, value)| format!("{key} = {}", written(value))).collect();
+fn pairs(values: &Values<'_>, inner: &dyn Fn(&str, &DeValue<'_>) -> String) -> String {
+    let all: Vec<String> = values.iter().map(|(key, value)| format!("{key} = {}", inner(key, value))).collect();
     all.join(", ")
+}
+
+/// `key = value, ...` for a person.
+pub(super) fn assignments(values: &Values<'_>) -> String {
+    pairs(values, &shown_of)
 }

@@ -134,9 +134,18 @@ pub(super) const CHECK: &[Key] = &[
         "how long it may take; the connect_timeout of [defaults], but no longer than the interval",
     ),
     key("expect", Text, "with http: the body, such as UP; with connect: the line that is said there; anything"),
-    key("expect_contains", Text, "the same, where this is a part of it that is enough; anything"),
+    key(
+        "expect_contains",
+        Text,
+        "the same, where this is a part of it that is enough; with connect words such as DOWN mean nothing then; anything",
+    ),
     key("status", Text, "with http: the statuses, such as \"200,300-399\"; 200-299"),
-    key("headers", Texts, "with http: more headers of the request, such as \"X-Probe: lb\"; none"),
+    key(
+        "headers",
+        Texts,
+        "with http: more headers of the request, such as \"X-Probe: lb\"; none. Their values are secrets that only dump, \
+         dump loaded and --print-config show",
+    ),
     key("host", Text, "with http: the host that is asked for; the backend's name and port"),
     key("send", Text, "with connect: what is said there first, such as \"PING\\r\\n\"; nothing"),
     key("pass", Codes, "with command: the exit statuses; 0"),

@@ -51,6 +51,22 @@ fn whole_pools_and_services_come_and_go_in_one_line() {
 }
 
 #[test]
+fn what_checks_send_besides_is_told_by_its_name() {
+    let (none, table) = ("checks = [{ connect = true }]", "[pools.web.probes]\nchecks = [{ connect = true }]\n");
+    let one = |value: &str| format!("checks = [{{ http = \"/\", headers = [\"X-Key: {value}\"] }}]");
+    let hidden = "[{ headers = [\"X-Key: ***\"], http = \"/\" }]";
+    let arrow = format!("~ pool web: probes.checks [{{ connect = true }}] -> {hidden}");
+    different(none, &one("secret"), &[&arrow]);
+    let [old, new] = [one("secret"), one("other: secret")].map(|checks| model(&OLD.replace(none, &checks)));
+    let told = format!("~ pool web: probes.checks {hidden}: a header has another value\n");
+    assert_eq!(old.difference(&new).to_string(), told);
+    assert!(old.difference(&old).is_empty());
+    let added = model(&OLD.replace(table, "")).difference(&old).to_string();
+    assert!(added.starts_with("~ pool web: + probes: ") && added.contains(hidden), "{added}");
+    assert!(!added.contains("secret") && old.to_toml().contains("X-Key: secret"), "a dump is to load again");
+}
+
+#[test]
 fn settings_of_a_pool_are_told_by_key() {
     let first = "ejection = {}";
     let cases: [(&str, &str, &[&str]); 9] = [

@@ -12,7 +12,7 @@ use super::{
     numbers::numbers,
     percent::shown,
     route::{ChannelVerb, ENDPOINTS, GroupVerb, Route},
-    secret::{untold, without_token},
+    secret::{untold, without_secrets},
 };
 use crate::{
     manage::{
@@ -47,8 +47,8 @@ fn answer(route: &Route, fields: &Fields, process: &dyn Process, token: Option<&
             let explained = show::explained(*client, &*pool(name, process)?);
             Ok(Answer::json(&explained))
         }
-        Route::Dump => Ok(Answer::text("application/toml", without_token(&process.dump(), token))),
-        Route::Loaded => Ok(Answer::text("application/toml", without_token(&process.loaded(), token))),
+        Route::Dump => Ok(Answer::text("application/toml", without_secrets(&process.dump(), token))),
+        Route::Loaded => Ok(Answer::text("application/toml", without_secrets(&process.loaded(), token))),
         Route::Difference => told(process.difference(), whole::NOTHING_NEW, token),
         Route::Reload => told(process.reload(), whole::UNCHANGED, token),
         Route::Monitor { pool: name, enabled } => {

@@ -73,8 +73,8 @@ pub(super) const ENDPOINTS: [(&str, &str, &str); 16] = [
     ("POST", "/v1/pools/{pool}/groups/{group}/create", "{\"host\": \"alpha\", \"port\": 80}: it is disabled at first"),
     ("POST", "/v1/pools/{pool}/groups/{group}/{hash|rr}", "clients keep their channel, or channels take turns"),
     ("POST", "/v1/pools/{pool}/monitor/{enable|disable}", "resume or pause checks"),
-    ("GET", "/v1/dump", "the configuration in force, without a token in it"),
-    ("GET", "/v1/loaded", "the configuration as it was loaded, without a token in it"),
+    ("GET", "/v1/dump", "the configuration in force, without a token and values of headers that checks send"),
+    ("GET", "/v1/loaded", "the configuration as it was loaded, without the same"),
     ("GET", "/v1/diff", "what a reload would change"),
     ("POST", "/v1/reload", "apply what is new in the configuration file"),
 ];

@@ -1,11 +1,14 @@
-//! What is told over HTTP is told without the token.
+//! What is told over HTTP is told without the token, and without the values of headers that checks send: whoever can
+//! reach a place on this machine may ask.
+
+use std::borrow::Cow;
 
 use crate::token::Token;
 
 const UNTOLD: &str = "not told over HTTP";
 
-/// A configuration without its token: `[control]` has a comment in its place.
-pub(super) fn without_token(toml: &str, token: Option<&Token>) -> String {
+/// A configuration without its token: `[control]` has a comment in its place. Headers have their names.
+pub(super) fn without_secrets(toml: &str, token: Option<&Token>) -> String {
     let mut is_control = false;
     let mut text = String::with_capacity(toml.len());
     for line in toml.lines() {
@@ -16,14 +19,35 @@ pub(super) fn without_token(toml: &str, token: Option<&Token>) -> String {
         if is_control && key == "token" {
             text.push_str(&format!("# token: {UNTOLD}"));
         } else {
-            text.push_str(line);
+            text.push_str(&without_headers(line));
         }
         text.push('\n');
     }
     without(text, token)
 }
 
-/// A text for people, in which the token may be told of.
+/// A line of a written configuration, and the headers of its check without their values.
+fn without_headers(line: &str) -> Cow<'_, str> {
+    const LIST: &str = "headers = [";
+    let of_check = |at: &usize| line.get(..*at).is_some_and(|before| before.ends_with([' ', '{']));
+    let Some(at) = line.match_indices(LIST).map(|(at, _)| at).find(of_check) else { return line.into() };
+    let (begin, list) = line.split_at(at + LIST.len());
+    let (mut told, mut rest) = (Vec::new(), list);
+    while let Some((_, text)) = rest.split_once('"').filter(|(between, _)| !between.contains(']')) {
+        let mut is_escaped = false;
+        let end = text.find(|letter| {
+            let ends = letter == '"' && !is_escaped;
+            is_escaped = letter == '\\' && !is_escaped;
+            ends
+        });
+        let (header, behind) = text.split_at(end.unwrap_or(text.len()));
+        told.push(format!("\"{}: ***\"", header.split(':').next().unwrap_or_default()));
+        rest = behind.strip_prefix('"').unwrap_or_default();
+    }
+    format!("{begin}{}{rest}", told.join(", ")).into()
+}
+
+/// A text for people, in which the token may be told of. The lines of a file that it shows are left out.
 pub(super) fn untold(text: &str, token: Option<&Token>) -> String {
     let line = |line: &str| match line.find("token") {
         Some(at) if is_token(&line[at + "token".len()..], line) => {
@@ -31,7 +55,8 @@ pub(super) fn untold(text: &str, token: Option<&Token>) -> String {
         }
         _ => line.to_owned(),
     };
-    without(text.lines().map(line).collect::<Vec<_>>().join("\n"), token)
+    let told = text.lines().filter(|line| !line.starts_with(' ')).map(line);
+    without(told.collect::<Vec<_>>().join("\n"), token)
 }
 
 /// Whether that follows the key, in a file or in what is told of one.
@@ -55,9 +80,20 @@ mod tests {
     fn a_configuration_keeps_all_but_the_token() {
         let toml = "[control]\nhttp = \"[::]:1\"\ntoken = \"a=\\\"b\"\n\n[pools.token]\ntoken = 1\n";
         let told = "[control]\nhttp = \"[::]:1\"\n# token: not told over HTTP\n\n[pools.token]\ntoken = 1\n";
-        assert_eq!(without_token(toml, None), told);
+        assert_eq!(without_secrets(toml, None), told);
         let file = "[control]\ntoken_file = \"/etc/lb/token\"\n";
-        assert_eq!(without_token(file, None), file);
+        assert_eq!(without_secrets(file, None), file);
+    }
+
+    #[test]
+    fn headers_of_checks_keep_their_names() {
+        let told = |line: &str| without_secrets(line, None).trim_end().to_owned();
+        let check = r#"  { http = "/", headers = ["Authorization: Bearer a]\"b\\", "X-Probe: lb"], expect = "UP" },"#;
+        let hidden = r#"  { http = "/", headers = ["Authorization: ***", "X-Probe: ***"], expect = "UP" },"#;
+        assert_eq!(told(check), hidden);
+        assert_eq!(told(r#"  { http = "/", headers = ["A: secret"#), r#"  { http = "/", headers = ["A: ***""#);
+        let other = r#"request_headers = ["set X-Forwarded-Proto: https"]"#;
+        assert_eq!(told(other), other);
     }
 
     #[test]
@@ -67,8 +103,7 @@ mod tests {
         assert_eq!(untold("control.token_file: \"/a\"", None), "control.token_file: \"/a\"");
         assert_eq!(untold("pool 'token': added", None), "pool 'token': added");
         let excerpt = "lb.toml:2:9: token: expected 1\n  2 | token = \"a b\"\n    |         ^^^^^";
-        let told = "lb.toml:2:9: token: expected 1\n  2 | token: not told over HTTP\n    |         ^^^^^";
-        assert_eq!(untold(excerpt, None), told);
+        assert_eq!(untold(excerpt, None), "lb.toml:2:9: token: expected 1");
         assert_eq!(untold("x 0123456789abcdef y", Some(&token)), "x (not told over HTTP) y");
     }
 }
