@@ -1,4 +1,5 @@
 //! What signals do, to the clients above all.
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Files that are named and are none: nothing waits for them.
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod support;
 
