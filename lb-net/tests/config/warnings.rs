@@ -63,3 +63,19 @@ fn what_is_legal_and_hardly_meant_is_told() {
     let warning = &parse(&zero).unwrap().warnings[0];
     assert_eq!((warning.line, warning.word.as_str(), warning.severity), (4, "0", Severity::Warning), "{warning}");
 }
+
+#[test]
+fn a_word_of_applications_as_a_part_of_what_is_said_over_a_connection_is_told_of() {
+    let warnings = |check: &str| {
+        let probes = format!("{L3}\n[pools.web.probes]\nchecks = [{{ {check} }}]");
+        parse(&GOOD.replace(L3, &probes)).unwrap().warnings
+    };
+    let told = warnings("connect = true, expect_contains = \"UP\"");
+    let is_told =
+        told[0].message.contains("mean nothing where a part of what is said is enough: expect understands them");
+    assert!(is_told && told[0].word == "\"UP\"", "{}", told[0]);
+    for check in ["connect = true, expect_contains = \"+PONG\"", "connect = true, expect = \"UP\""] {
+        assert_eq!(warnings(check), [], "{check}");
+    }
+    assert_eq!(warnings("http = \"/\", expect_contains = \"UP\""), [], "its body is a whole");
+}

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use lb_core::{Config, Outcome, Status, health::RiseFall};
+use lb_core::{
+    Config, Outcome, Status,
+    health::{Evidence, Probe, RiseFall, Said},
+};
 
 use crate::desk::Desk;
 
@@ -145,4 +148,21 @@ fn weight_changes_the_share() {
     assert_eq!(desk.said("w 0 0"), "weight of channel 0 changed to 0\n");
     assert_eq!(desk.ports(3), [2, 2, 2]);
     assert_eq!(desk.refused("weight 0 65536"), "'65536' is not a number from 0 to 65535\n");
+}
+
+#[test]
+fn enable_says_when_the_application_keeps_the_channel_out_behind_balances_text() {
+    let mut desk = Desk::of("127.0.0.1:1".parse::<Config>().unwrap().with_probes(RiseFall::default()));
+    let id = desk.balancer.stats().backends[0].id;
+    let rows = [
+        (Probe::Said(Said::Down), "\nit takes no connections yet: no database"),
+        (Probe::Said(Said::Maintenance), "\nit takes no connections yet: no database"),
+        (Probe::Said(Said::Drain), "\nit takes no new clients yet: no database"),
+        (Probe::Passed, ""),
+    ];
+    for (found, more) in rows {
+        desk.balancer.observe_because(id, &Evidence::Probe(found), "no database", Instant::now()).unwrap();
+        desk.said("disable 0");
+        assert_eq!(desk.said("enable 0"), format!("channel 0 enabled{more}\n"));
+    }
 }

@@ -38,6 +38,15 @@ fn any_of_sixteen_groups_can_be_entered_and_more_where_there_are() {
 }
 
 #[test]
+fn a_session_that_goes_on_may_wait_in_a_group_that_is_not_there() {
+    let mut desk = Desk::new("127.0.0.1:1");
+    assert_eq!((desk.said("group 9"), desk.shell.group()), (String::new(), 9));
+    assert_eq!(desk.said("create 127.0.0.1 2; group 0"), "channel created\n");
+    let mut desk = Desk::new("");
+    assert_eq!(desk.refused("group 0; show; quit"), "no such group 0: 'create' begins another\n");
+}
+
+#[test]
 fn create_makes_the_group_that_it_is_in() {
     let mut desk = Desk::new("127.0.0.1:1");
     desk.said("group 5; create 127.0.0.1 2; enable 0");

@@ -94,6 +94,8 @@ fn json_says_why_a_backend_is_what_it_is_and_since_when() {
     assert_eq!((channel(2, "since_seconds"), channel(2, "next_probe_seconds")), (nothing.clone(), nothing));
     let explained = desk.said("explain 192.0.2.7");
     assert!(explained.contains("draining: said so (the application said DRAIN)"), "{explained}");
+    assert!(explained.contains(": chosen, takes 40% of its share\n"), "{explained}");
+    assert!(explained.lines().next().unwrap().ends_with(":1"), "all are let in: {explained}");
 }
 
 #[test]
@@ -203,4 +205,21 @@ fn version_and_help_begin_as_balances() {
     for command in ["drain", "weight", "explain", "show json"] {
         assert!(lines[next + 2..].iter().any(|line| line.starts_with(&format!("  {command}"))), "{command}");
     }
+}
+
+#[test]
+fn explain_says_that_only_a_share_is_let_in_while_backends_recover() {
+    let config: Config = "127.0.0.1:1".parse().unwrap();
+    let mut desk =
+        Desk::of(config.with_probes(RiseFall::default().assuming_up()).with_slow_start(Duration::from_secs(3600)));
+    let id = desk.balancer.stats().backends[0].id;
+    let begin = Instant::now();
+    for (found, second) in [(Probe::Said(Said::Down), 1), (Probe::Passed, 2)] {
+        let now = begin + Duration::from_secs(second);
+        desk.balancer.observe(id, &Evidence::Probe(found), now).unwrap();
+        desk.balancer.settle(now);
+    }
+    let explained = desk.said("explain 192.0.2.7");
+    let first = "client 192.0.2.7 gets group 0 channel 0, 127.0.0.1:1, if it is let in: ";
+    assert!(explained.starts_with(first) && explained.contains("% of all are while backends recover\n"), "{explained}");
 }
