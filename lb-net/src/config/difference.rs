@@ -6,6 +6,7 @@ use toml::de::DeTable;
 
 use super::{
     Http, Model, Service,
+    change::Change,
     difference_pool::{pool, size},
     difference_values::{Values, both, settings, table, text, values},
 };
@@ -37,25 +38,6 @@ pub struct Difference {
     changes: Vec<Change>,
 }
 
-/// One thing that is different. Printed it is a line that begins with `+`, `-` or `~`, without its end.
-/// ```
-/// let new = lb_net::config::parse("[log]\nformat = 'json'")?.model;
-/// let difference = lb_net::config::Model::default().difference(&new);
-/// let change = difference.changes().next().ok_or("there is one")?;
-/// assert_eq!(change.to_string(), "~ log: format human -> json (takes effect at the next start)");
-/// assert!(change.needs_restart());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    sign: char,
-    subject: String,
-    /// What of it; nothing, where it is all of it.
-    what: String,
-    needs_restart: bool,
-    is_of_backend: bool,
-}
-
 impl Difference {
     /// Whether there is none.
     #[must_use]
@@ -66,37 +48,6 @@ impl Difference {
     /// All of it.
     pub fn changes(&self) -> impl ExactSizeIterator<Item = &Change> {
         self.changes.iter()
-    }
-}
-
-impl Change {
-    /// A part of something that is there before and after.
-    pub(super) fn within(subject: &str, what: String) -> Self {
-        Self { sign: '~', subject: subject.to_owned(), what, needs_restart: false, is_of_backend: false }
-    }
-
-    pub(super) fn of_backend(subject: &str, what: String) -> Self {
-        Self { is_of_backend: true, ..Self::within(subject, what) }
-    }
-
-    fn whole(sign: char, subject: &str, what: String) -> Self {
-        Self { sign, ..Self::within(subject, what) }
-    }
-
-    /// Whether a process that runs cannot take it over: it takes effect at the next start.
-    #[must_use]
-    pub fn needs_restart(&self) -> bool {
-        self.needs_restart
-    }
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.sign, self.subject)?;
-        if !self.what.is_empty() {
-            write!(f, ": {}", self.what)?;
-        }
-        f.write_str(if self.needs_restart { " (takes effect at the next start)" } else { "" })
     }
 }
 
@@ -216,9 +167,9 @@ fn rest(old: &Values<'_>, new: &Values<'_>) -> Vec<Change> {
     for (name, [old, new]) in both(old.iter(), new.iter()) {
         if !["pools", "services"].contains(name) {
             let told = settings(&table(old.copied()), &table(new.copied()));
-            changes.extend(told.into_iter().map(|setting| Change {
-                needs_restart: is_read_at_the_start(name, &setting.key),
-                ..Change::within(name, setting.text)
+            changes.extend(told.into_iter().map(|setting| {
+                let needs_restart = is_read_at_the_start(name, &setting.key);
+                Change::within(name, setting.text).with_restart(needs_restart)
             }));
         }
     }

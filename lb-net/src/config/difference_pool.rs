@@ -6,7 +6,7 @@ use lb_core::BackendConfig;
 use toml::de::DeValue;
 
 use super::{
-    difference::Change,
+    change::Change,
     difference_values::{Values, assignments, both, changed, list, settings, table, text},
 };
 

@@ -28,6 +28,7 @@
 //! # Ok::<(), lb_net::config::Problems>(())
 //! ```
 
+mod change;
 mod check;
 mod control;
 mod difference;
@@ -59,9 +60,10 @@ mod write_pool;
 mod write_value;
 
 pub use self::{
+    change::Change,
     check::Warning,
     control::{Control, ControlHttp, OpenError, ReadToken, TokenFile, TokenFileError, TokenSource},
-    difference::{Change, Difference},
+    difference::Difference,
     http::{Http, HttpError},
     model::{Invalid, Log, LogFormat, LogTo, Model, Process, Role, Service},
     pool::{Initial, Pool, PoolError, Probes},
