@@ -17,7 +17,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::wire::{poll_receive, poll_send, send};
+use super::wire::{Wire, poll_receive, poll_send, send};
 use crate::{deadline::Deadline, sys};
 
 /// What is read at a time of what nobody wants.
@@ -28,9 +28,9 @@ const DISCARDED: usize = 8 * 1024;
 pub(super) struct ClientSocket {
     socket: Socket,
     /// The reactor has been told to forget that there are bytes, so that they are looked for without it.
-    pub(super) eager_read: bool,
+    eager_read: bool,
     /// The same of room to write, of which a new registration says nothing yet either.
-    pub(super) eager_write: bool,
+    eager_write: bool,
     /// It was told that the client has ended its direction.
     finished: bool,
 }
@@ -222,6 +222,28 @@ impl ClientSocket {
             Socket::Registered(stream) => Ok(stream.as_fd()),
             Socket::Closed => Err(closed()),
         }
+    }
+}
+
+impl Wire for ClientSocket {
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        Self::poll_read(self, cx, into)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, slices)
+    }
+
+    fn stream(&mut self) -> io::Result<&TcpStream> {
+        self.registered()
+    }
+
+    fn eager_read(&mut self) -> Option<&mut bool> {
+        Some(&mut self.eager_read)
+    }
+
+    fn eager_write(&mut self) -> Option<&mut bool> {
+        Some(&mut self.eager_write)
     }
 }
 

@@ -8,7 +8,6 @@ use std::{
 
 use tokio::{io::Interest, net::TcpStream};
 
-use super::client::ClientSocket;
 use crate::sys;
 
 /// One end of an exchange.
@@ -82,27 +81,5 @@ impl Wire for TcpStream {
 
     fn stream(&mut self) -> io::Result<&TcpStream> {
         Ok(self)
-    }
-}
-
-impl Wire for ClientSocket {
-    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        Self::poll_read(self, cx, into)
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, slices)
-    }
-
-    fn stream(&mut self) -> io::Result<&TcpStream> {
-        self.registered()
-    }
-
-    fn eager_read(&mut self) -> Option<&mut bool> {
-        Some(&mut self.eager_read)
-    }
-
-    fn eager_write(&mut self) -> Option<&mut bool> {
-        Some(&mut self.eager_write)
     }
 }
