@@ -1,18 +1,24 @@
-//! What is kept of a request when its head has gone on.
+//! Reads the head of a request, and keeps of it what is needed when it has gone on.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    task::{Context, Poll},
+    time::Instant,
+};
 
 use super::{
     Edit, Inner, KeySource, OwnAnswer, Reason, asker,
     buffer::Lead,
-    connection::Parts,
     hooks,
+    introduced::Introduction,
     message::{
         field::{FieldRoom, Known},
         forward::{Hop, write_request},
         framing::{self, Body, RequestFraming},
         head::{HeadLimits, RequestHead},
     },
+    pace,
+    parts::Parts,
     retry,
     sticky::Pin,
     story::Text,
@@ -95,6 +101,47 @@ impl Asked {
             answer: answer.map(Box::new),
             text: is_told.then(|| Box::new(Text::of(&head))),
         }))
+    }
+}
+
+impl<T: Send + Sync + 'static> Parts<T> {
+    /// Ready when the head of a request is here and judged; `None` when the client has left instead.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        lead: &mut Lead,
+        began: Instant,
+    ) -> Poll<Result<Option<Asked>, Reason>> {
+        self.deadline.watch(cx.waker());
+        let limits = head_limits(&self.proxy.inner);
+        loop {
+            if self.awaits_introduction {
+                match self.introduce() {
+                    Introduction::Done => self.awaits_introduction = false,
+                    Introduction::Partial => {}
+                    Introduction::Refused => return Poll::Ready(Ok(None)),
+                }
+            }
+            if !self.awaits_introduction && limits.worth_parsing(self.input.filled(), self.seen) {
+                if let Some(asked) = Asked::read(self, lead)? {
+                    self.seen = 0;
+                    self.asks(asked.client);
+                    return Poll::Ready(Ok(Some(asked)));
+                }
+                self.seen = self.input.len();
+            }
+            if self.input.is_full() {
+                self.input.grow(limits.bytes + 1);
+            }
+            match self.poll_bytes(cx) {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => return Poll::Ready(Ok(None)),
+                Poll::Pending => break,
+            }
+        }
+        let until = pace::after(began, self.proxy.inner.settings.times.head);
+        let until = if self.requests == 0 { until.min(self.idle_until) } else { until };
+        if self.is_over(until) { Poll::Ready(Err(Reason::HeadTimeout)) } else { Poll::Pending }
     }
 }
 

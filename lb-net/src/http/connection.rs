@@ -1,34 +1,18 @@
 //! One client connection from its accept to its end: idle most of the time, and small then.
 
 use std::{
-    future::poll_fn,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    task::{Context, Poll},
 };
 
 use super::{
-    Cells, Reason, Record,
-    asked::{Asked, head_limits},
-    buffer::{Buffer, Lead},
-    client::{ClientSocket, Gone},
     common::Place,
     exchange::{self, Next},
-    introduced::Introduction,
-    pace,
+    parts::{Parts, Worker},
     servant::{self, Servant},
-    worker::{Known, Worker},
 };
-use crate::{
-    deadline::{Deadline, TICK},
-    driver::now,
-};
-
-/// How long a client that is told to go may take to notice, and what it may say meanwhile.
-const LINGER_TIME: Duration = Duration::from_secs(5);
-const LINGER_BYTES: usize = 4 * 1024 * 1024;
 
 /// A connection, written by hand because it lives long and there are many: what a request needs belongs to a servant, who
 /// goes on to others as soon as it is answered.
@@ -40,63 +24,9 @@ pub(super) enum Connection<T> {
     Ended,
 }
 
-/// What a connection has for as long as it lives.
-pub(super) struct Parts<T> {
-    pub(super) worker: Arc<Worker<T>>,
-    pub(super) proxy: Known<T>,
-    pub(super) socket: ClientSocket,
-    /// Who is connected.
-    pub(super) peer: SocketAddr,
-    /// The peer, or whom it has introduced (PROXY protocol).
-    pub(super) introduced: SocketAddr,
-    /// Who asks: that one, or whom trusted proxies name.
-    pub(super) client: SocketAddr,
-    /// Its key.
-    pub(super) client_key: u64,
-    /// What it has sent and we have not used.
-    pub(super) input: Buffer,
-    pub(super) deadline: Deadline,
-    /// Until when it may be idle; before its first request, until when that must be here.
-    idle_until: Instant,
-    /// When its request began; before the first one, the connection.
-    pub(super) began: Instant,
-    /// Bytes of a head that were not enough.
-    seen: usize,
-    pub(super) requests: u32,
-    /// An answer is under way whose end the client knows by the end of the connection: any other end is to look different.
-    pub(super) resets_when_dropped: bool,
-    /// A proxy in front of us has still to say who asks.
-    awaits_introduction: bool,
-    _place: Place,
-}
-
 impl<T: Send + Sync + 'static> Connection<T> {
     pub(super) fn new(worker: &Arc<Worker<T>>, socket: std::net::TcpStream, peer: SocketAddr, place: Place) -> Self {
-        let proxy = worker.known();
-        let began = now();
-        worker.count(Cells::accepted);
-        if let Some(observer) = &proxy.inner.observer {
-            observer.accepted(peer);
-        }
-        let idle_until = pace::after(began, proxy.inner.settings.times.head);
-        Self::Idle(Box::new(Parts {
-            worker: Arc::clone(worker),
-            proxy,
-            socket: ClientSocket::new(socket),
-            peer,
-            introduced: peer,
-            client: peer,
-            client_key: lb_core::key::of_address(peer.ip()),
-            input: Buffer::default(),
-            deadline: Deadline::new(&worker.sweep),
-            idle_until,
-            began,
-            seen: 0,
-            requests: 0,
-            resets_when_dropped: false,
-            awaits_introduction: true,
-            _place: place,
-        }))
+        Self::Idle(Box::new(Parts::new(worker, socket, peer, place)))
     }
 }
 
@@ -156,177 +86,5 @@ async fn serve<T: Send + Sync + 'static>(mut parts: Box<Parts<T>>) -> (Box<Parts
             return (parts, true);
         }
         parts.refresh();
-    }
-}
-
-impl<T: Send + Sync + 'static> Parts<T> {
-    /// Ready when bytes of a request are here, or (`false`) when the connection is over.
-    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        self.deadline.watch(cx.waker());
-        if !self.input.is_empty() {
-            return Poll::Ready(true);
-        }
-        if let Poll::Ready(alive) = self.poll_bytes(cx) {
-            self.refresh();
-            return Poll::Ready(alive);
-        }
-        // Clients without a connection come before those without a request.
-        if self.requests > 0 && self.proxy.inner.common.open.is_one_to_leave() {
-            return Poll::Ready(false);
-        }
-        let until = self.worker.lingers_until(self.began).map_or(self.idle_until, |end| end.min(self.idle_until));
-        if self.is_over(until) {
-            return Poll::Ready(false);
-        }
-        Poll::Pending
-    }
-
-    /// Whether this moment has come; otherwise this task is woken then.
-    fn is_over(&mut self, until: Instant) -> bool {
-        self.deadline.set(until);
-        self.deadline.is_noticed() && self.deadline.is_due(now())
-    }
-
-    /// The latest settings.
-    fn refresh(&mut self) {
-        self.worker.refresh(&mut self.proxy);
-    }
-
-    /// Ready when there are more bytes (`true`), or none any more.
-    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let polled = self.socket.poll_read(cx, self.input.room());
-        let Poll::Ready(read) = polled else {
-            self.input.release_empty();
-            return Poll::Pending;
-        };
-        let count = read.unwrap_or(0);
-        self.input.fill(count);
-        Poll::Ready(count > 0)
-    }
-
-    /// Ready when the head of a request is here and judged; `None` when the client has left instead.
-    pub(super) fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-        lead: &mut Lead,
-        began: Instant,
-    ) -> Poll<Result<Option<Asked>, Reason>> {
-        self.deadline.watch(cx.waker());
-        let limits = head_limits(&self.proxy.inner);
-        loop {
-            if self.awaits_introduction {
-                match self.introduce() {
-                    Introduction::Done => self.awaits_introduction = false,
-                    Introduction::Partial => {}
-                    Introduction::Refused => return Poll::Ready(Ok(None)),
-                }
-            }
-            if !self.awaits_introduction && limits.worth_parsing(self.input.filled(), self.seen) {
-                if let Some(asked) = Asked::read(self, lead)? {
-                    self.seen = 0;
-                    self.asks(asked.client);
-                    return Poll::Ready(Ok(Some(asked)));
-                }
-                self.seen = self.input.len();
-            }
-            if self.input.is_full() {
-                self.input.grow(limits.bytes + 1);
-            }
-            match self.poll_bytes(cx) {
-                Poll::Ready(true) => {}
-                Poll::Ready(false) => return Poll::Ready(Ok(None)),
-                Poll::Pending => break,
-            }
-        }
-        let until = pace::after(began, self.proxy.inner.settings.times.head);
-        let until = if self.requests == 0 { until.min(self.idle_until) } else { until };
-        if self.is_over(until) { Poll::Ready(Err(Reason::HeadTimeout)) } else { Poll::Pending }
-    }
-
-    /// Sends all of it, as long as the client takes it; whether it did.
-    pub(super) async fn flush(&mut self, lead: &mut Lead) -> bool {
-        let until = pace::after(now(), self.proxy.inner.settings.times.body);
-        poll_fn(|cx| {
-            self.deadline.watch(cx.waker());
-            match self.poll_send(cx, lead) {
-                Poll::Pending if self.is_over(until) => Poll::Ready(false),
-                polled => polled,
-            }
-        })
-        .await
-    }
-
-    /// Sends what can be sent; ready when it is all of it, or (`false`) when the client has gone.
-    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, lead: &mut Lead) -> Poll<bool> {
-        while !lead.rest().is_empty() {
-            match ready!(self.socket.poll_write(cx, lead.rest())) {
-                Ok(count @ 1..) => drop(lead.sent(count)),
-                _ => return Poll::Ready(false),
-            }
-        }
-        Poll::Ready(true)
-    }
-
-    /// This is who asks from here on.
-    pub(super) fn asks(&mut self, client: SocketAddr) {
-        if self.client != client {
-            self.client_key = lb_core::key::of_address(client.ip());
-            self.client = client;
-        }
-    }
-
-    /// Who it is for those who count distinct clients.
-    pub(super) fn somebody(&self) -> u64 {
-        // In the usual case it is known already.
-        if self.client.is_ipv4() { self.client_key } else { lb_core::key::of_client(self.client.ip()) }
-    }
-
-    /// How the client has left, if it has.
-    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
-        self.socket.poll_gone(cx)
-    }
-
-    /// For another protocol.
-    pub(super) fn take_socket(&mut self) -> ClientSocket {
-        std::mem::replace(&mut self.socket, ClientSocket::closed())
-    }
-
-    /// Closes the connection when its client has read what it was sent.
-    async fn linger(&mut self) {
-        self.deadline.set(now() + LINGER_TIME);
-        self.take_socket().close_gently(LINGER_BYTES, &mut self.deadline).await;
-    }
-
-    /// Whoever wants to know is told how a request ended.
-    pub(super) fn tell(&mut self, record: &mut Record<'_>, began: Instant, ended: Instant) {
-        self.idle_until = pace::after(ended, self.proxy.inner.settings.times.idle);
-        let hooks = self.proxy.inner.hooks.as_ref();
-        self.worker.note(record, began, ended, hooks.is_some());
-        if let Some(hooks) = hooks {
-            hooks.on_end(record);
-        }
-    }
-
-    /// The first of these moments that has come; otherwise this task is woken then.
-    pub(super) fn overdue(&mut self, limits: [Option<(Instant, Reason)>; 2]) -> Option<Reason> {
-        if !self.socket.is_registered() {
-            if !self.is_over(pace::after(self.began, TICK)) {
-                return None;
-            }
-            // It waits for longer: its end is to be noticed. If it cannot be, that shows when it gets its answer.
-            let _ = self.socket.register();
-        }
-        let (until, reason) = limits.into_iter().flatten().min_by_key(|(until, _)| *until)?;
-        self.is_over(until).then_some(reason)
-    }
-}
-
-impl<T> Drop for Parts<T> {
-    fn drop(&mut self) {
-        if self.resets_when_dropped {
-            // A socket that cannot be told is one that is gone.
-            let _ = self.socket.set_reset_on_close();
-        }
-        self.worker.count(Cells::closed);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::connection::Parts;
+use super::parts::Parts;
 use crate::proxy_protocol::{Header, MOST_BYTES};
 
 /// What became of a PROXY header.

@@ -22,6 +22,7 @@ mod message;
 mod own_answer;
 mod pace;
 mod page;
+mod parts;
 mod place;
 mod pool;
 mod record;

@@ -5,16 +5,12 @@ use std::{io, sync::Arc, time::Duration};
 use lb_core::rand::{SeedableRng as _, rngs::SmallRng};
 use tokio::sync::watch;
 
-use super::{HttpProxy, Inner, Served, connection::Connection, worker::Worker};
+use super::{HttpProxy, Inner, Served, connection::Connection, parts::Worker};
 use crate::{
     drain::{Sessions, Stop},
     driver::now,
     listener::Listener,
-    sys,
 };
-
-/// Descriptors that are left for everything but sessions.
-const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// For how long those who have connected may still begin to speak when the end has begun: they do so at once.
 const SPEECH: Duration = Duration::from_millis(100);
@@ -85,10 +81,4 @@ async fn accept_all<T: Send + Sync + 'static>(
     // Who has connected and not spoken is not in the queue yet. A system without this has given them out already.
     let _ = listener.await_bytes(false);
     Ok(Served { cut: Stop { grace, speech: SPEECH }.run(listener, sessions, begin_all).await? })
-}
-
-/// As many connections as there are descriptors for, each with one to its backend.
-pub(super) fn affordable_connections() -> usize {
-    let most = sys::descriptor_limit().unwrap_or(u64::MAX / 4);
-    usize::try_from(most.saturating_sub(RESERVED_DESCRIPTORS) / 2).unwrap_or(usize::MAX).max(1)
 }

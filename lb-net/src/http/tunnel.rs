@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use super::{
     Reason, Record,
-    connection::Parts,
+    parts::Parts,
     story::{End, Story},
 };
 use crate::{

@@ -19,12 +19,10 @@ use tokio::{
 use super::{
     AccessWriter, Cells, HttpProxy, Inner, Record, Settings,
     common::Place,
-    connection::Parts,
     pool::{Pool, Watch},
     servant::Servants,
-    serve::affordable_connections,
 };
-use crate::{alarm::Alarms, deadline::Sweep, driver::now};
+use crate::{alarm::Alarms, deadline::Sweep, driver::now, sys};
 
 /// For how long a connection may still bring a request after the end has begun: who is in the middle of a conversation, or
 /// has just connected, has its answer announce the end, and nobody runs into a closed door.
@@ -36,12 +34,15 @@ const POKE: Duration = Duration::from_millis(100);
 /// For how long the time of day is reckoned before it is asked for again.
 const RECKONED: Duration = Duration::from_secs(10);
 
-/// What the connections of one listener share.
-pub(super) struct Worker<T> {
+/// Descriptors that are left for everything but sessions.
+const RESERVED_DESCRIPTORS: u64 = 64;
+
+/// What the connections (`P`) of one listener share.
+pub(super) struct Worker<T, P> {
     pub(super) sweep: Arc<Sweep>,
     pub(super) alarms: Arc<Alarms>,
     pub(super) pool: Pool,
-    pub(super) servants: Servants<Parts<T>>,
+    pub(super) servants: Servants<P>,
     /// As many connections as there are descriptors for.
     affordable: usize,
     /// Where clients have come to.
@@ -81,7 +82,7 @@ pub(super) struct Known<T> {
     generation: u64,
 }
 
-impl<T: Send + Sync + 'static> Worker<T> {
+impl<T: Send + Sync + 'static, P> Worker<T, P> {
     pub(super) fn new(mut proxies: watch::Receiver<HttpProxy<T>>, rng: SmallRng, local: SocketAddr) -> Self {
         let inner = copy(&proxies.borrow_and_update());
         let books = Books {
@@ -270,7 +271,7 @@ impl<T: Send + Sync + 'static> Worker<T> {
     }
 }
 
-impl<T> Worker<T> {
+impl<T, P> Worker<T, P> {
     /// Counts something that is no request.
     pub(super) fn count(&self, count: impl FnOnce(&mut Cells)) {
         count(&mut self.books().cells);
@@ -317,6 +318,12 @@ impl Books {
         self.clock = (moment, SystemTime::now());
         self.clock.1
     }
+}
+
+/// As many connections as there are descriptors for, each with one to its backend.
+fn affordable_connections() -> usize {
+    let most = sys::descriptor_limit().unwrap_or(u64::MAX / 4);
+    usize::try_from(most.saturating_sub(RESERVED_DESCRIPTORS) / 2).unwrap_or(usize::MAX).max(1)
 }
 
 /// Of one's own, so that workers do not count references in the same place.
