@@ -13,6 +13,9 @@ use rustix::{
     process::geteuid,
 };
 
+/// The socket's name in the directory of its instance.
+pub(super) const NAME: &str = "control";
+
 /// Where the control socket of the instance is that serves one port and address.
 ///
 /// A directory that only its owner can enter holds one directory for each instance, `PORT.BIND`, and in it the socket,
@@ -111,7 +114,7 @@ impl Place {
     /// The socket itself.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.directory.join(self.name()).join(super::socket::NAME)
+        self.directory.join(self.name()).join(NAME)
     }
 
     /// The directory of all instances.

@@ -6,17 +6,17 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Gid, Mode, OFlags, Uid, chmodat, chownat, fchmod, fchown, fstat, mkdirat, openat, unlinkat},
+    fs::{AtFlags, Gid, Mode, OFlags, Uid, chmodat, chownat, fchown, mkdirat, openat, unlinkat},
     io::Errno,
-    process::{getegid, geteuid},
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{Place, PlaceError, sweep::sweep};
+use super::{
+    Place, PlaceError,
+    rendezvous::NAME,
+    sweep::{sweep, take_back},
+};
 use crate::unix_socket::{Inhabitant, Lock, START, STOP, identity, inhabitant};
-
-/// The socket's name in the directory of its instance.
-pub(super) const NAME: &str = "control";
 
 /// Clients that may wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -139,18 +139,6 @@ fn own_directory(all: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
         Err(error) => return Err(error),
     }
     openat(all, name, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-}
-
-/// Makes a directory ours again that was handed over to another user, who has no business in it any more.
-pub(super) fn take_back(directory: &OwnedFd) -> io::Result<()> {
-    let found = fstat(directory)?;
-    if found.st_uid != geteuid().as_raw() {
-        fchown(directory, Some(geteuid()), Some(getegid()))?;
-    }
-    if found.st_mode & 0o7777 != 0o700 {
-        fchmod(directory, Mode::RWXU)?;
-    }
-    Ok(())
 }
 
 /// Binds and listens. In a directory of ours alone nobody comes between the two, nor connects before the mode is set.

@@ -1,13 +1,13 @@
 //! Clears away what killed instances have left beside us, so that nobody has to.
 
-use std::os::fd::OwnedFd;
+use std::{io, os::fd::OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat, unlinkat};
-
-use super::{
-    Place,
-    socket::{NAME, take_back},
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, fchmod, fchown, fstat, openat, statat, unlinkat},
+    process::{getegid, geteuid},
 };
+
+use super::{Place, rendezvous::NAME};
 use crate::unix_socket::{Inhabitant, inhabitant};
 
 /// Entries that are looked at in one start: what is beyond it is for the next.
@@ -25,6 +25,18 @@ pub(super) fn sweep(place: &Place, all: &OwnedFd) {
             remove_dead(place, all, name);
         }
     }
+}
+
+/// Makes a directory ours again that was handed over to another user, who has no business in it any more.
+pub(super) fn take_back(directory: &OwnedFd) -> io::Result<()> {
+    let found = fstat(directory)?;
+    if found.st_uid != geteuid().as_raw() {
+        fchown(directory, Some(geteuid()), Some(getegid()))?;
+    }
+    if found.st_mode & 0o7777 != 0o700 {
+        fchmod(directory, Mode::RWXU)?;
+    }
+    Ok(())
 }
 
 /// `PORT.BIND`: anything else in the directory is not ours.
