@@ -65,7 +65,7 @@ impl Habits {
             let (event, line) = tokio::select! {
                 _ = self.first.recv() => {
                     instance.reopen_logs();
-                    ("logs-reopened", "USR1: access logs are opened again by their names")
+                    ("logs-reopened", "USR1: access logs are to be opened again by their names")
                 }
                 _ = self.second.recv() => ("signal-ignored", "USR2: there is nothing to do, HUP applies what is new"),
             };

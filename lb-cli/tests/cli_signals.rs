@@ -88,7 +88,7 @@ fn usr1_opens_access_logs_again_and_nothing_else_until_the_very_end() {
         wait_for("the line of the request", || has(&path, from));
         fs::rename(&path, &old).unwrap();
         lb.signal(Signal::USR1);
-        lb.line_with("USR1: access logs are opened again by their names");
+        lb.line_with("USR1: access logs are to be opened again by their names");
         wait_for("the new file", || fs::exists(&path).unwrap());
     };
     get(front, "/one");

@@ -187,7 +187,7 @@ impl<T: Send + Sync> Balancer<T> {
 
     /// As [`update`](Self::update), but a known backend for which `is_replaced` holds gives way to another of its name, with
     /// a new payload and nothing known of it; the [`Diff`] has it among both the removed and the added. A pick at that
-    /// time finds either of the two.
+    /// time finds either of the two; one that looks just as they change may be refused, and does well to ask again.
     /// ```
     /// use lb_core::{Balancer, Request, sim};
     /// let mut world = sim::World::new(1);

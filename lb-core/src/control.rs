@@ -64,6 +64,7 @@ impl<T: Send + Sync> Shared<T> {
                 rates_since: now,
                 last_resort: false,
                 recovery: None,
+                made: 0,
                 declined: false,
                 leaving: Vec::new(),
             };
@@ -194,6 +195,8 @@ pub(crate) struct Control<T> {
     last_resort: bool,
     /// While not all requests are let in.
     recovery: Option<Recovery>,
+    /// Backends so far.
+    made: u64,
     /// Whether it was told that all backends say that they take no work, and not yet that this is over.
     declined: bool,
     /// No longer configured. Whoever finds them meanwhile is let in: their doors close as soon as nobody finds them.
@@ -216,7 +219,10 @@ impl<T: Send + Sync> Control<T> {
         let mut diff = Diff::default();
         let was_in: BTreeMap<BackendId, usize> = kept.iter().map(|(id, entry)| (*id, entry.group())).collect();
         for (id, group, backend) in config.backends() {
-            let known = if is_replaced(backend) { None } else { kept.remove(&id) };
+            let replaced = kept.get(&id).filter(|_| is_replaced(backend));
+            let ordered = replaced.zip(before.get(&id)).map(|(entry, old)| entry.ordered(old, backend));
+            let known = if ordered.is_some() { None } else { kept.remove(&id) };
+            let backend = ordered.as_ref().unwrap_or(backend);
             let entry = if let Some(mut entry) = known {
                 if before.get(&id).is_some_and(|old| entry.follow(old, backend, group, now)) {
                     diff.changed.push(backend.name.clone());
@@ -230,7 +236,8 @@ impl<T: Send + Sync> Control<T> {
                 let policies = self.policies(&config);
                 let door = Entry::<T>::door(backend, policies.health());
                 let member = Member::new((id, &backend.name, group), door, policies, make(backend), &self.common);
-                Entry::new(member, backend, first)
+                self.made += 1;
+                Entry::new(member, backend, first, self.made)
             };
             self.entries.push(entry);
         }

@@ -6,11 +6,11 @@ use std::{
 };
 
 use crate::{
-    BackendId,
     control::{Control, Shared},
     entry::Entry,
     failing::Span,
     health::{Ejection, Evidence},
+    member::Member,
     rate::Rate,
 };
 
@@ -31,8 +31,8 @@ pub(crate) struct Plea<'a> {
 }
 
 impl<T> Shared<T> {
-    pub(crate) fn eject(&self, id: BackendId, plea: Plea<'_>, now: Instant) {
-        if self.control().eject(id, plea, now) {
+    pub(crate) fn eject(&self, member: &Member<T>, plea: Plea<'_>, now: Instant) {
+        if self.control().eject(member, plea, now) {
             self.mark_changed();
         }
     }
@@ -57,9 +57,11 @@ impl<T> Shared<T> {
 
 impl<T> Control<T> {
     /// Sets a backend aside if its group can spare it. Returns whether anything has changed.
-    fn eject(&mut self, id: BackendId, plea: Plea<'_>, now: Instant) -> bool {
+    fn eject(&mut self, member: &Member<T>, plea: Plea<'_>, now: Instant) -> bool {
         let Plea { wish, trial, client, reason } = plea;
-        let Some(at) = self.entries.iter().position(|entry| entry.member.id == id) else { return false };
+        // One that was replaced says nothing about the one that has its name now.
+        let is_it = |entry: &Entry<T>| std::ptr::eq(&raw const *entry.member, member);
+        let Some(at) = self.entries.iter().position(is_it) else { return false };
         let out = self.entries[at].is_ejected();
         let granted = |wish: &Ejection| !out && self.can_spare(at) && (!wish.only_outliers || self.is_outlier(at));
         let period = match wish {

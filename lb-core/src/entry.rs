@@ -40,6 +40,8 @@ pub(crate) struct Entry<T> {
     windows: [Rate; 2],
     /// What had been counted when people last reset the counters.
     pub(crate) before_reset: Counts,
+    /// No other one of its balancer has it, whatever its id.
+    pub(crate) serial: u64,
     /// How often people have enabled it.
     pub(crate) enabled_times: u64,
 }
@@ -58,7 +60,7 @@ impl<T> Entry<T> {
     }
 
     /// `first`: with the whole fleet, so that a slow start would change nothing.
-    pub(crate) fn new(member: Member<T>, backend: &BackendConfig, first: bool) -> Self {
+    pub(crate) fn new(member: Member<T>, backend: &BackendConfig, first: bool, serial: u64) -> Self {
         let was_up = first && member.door.read().is_up(false);
         let (weight, limit, member) = (backend.weight, backend.limit, Arc::new(member));
         let (handles, windows) = (Handles::new(&member), [Rate::default(); 2]);
@@ -78,6 +80,7 @@ impl<T> Entry<T> {
             declined,
             windows,
             before_reset,
+            serial,
             enabled_times: 0,
         }
     }
@@ -100,6 +103,21 @@ impl<T> Entry<T> {
         }
         let ordered = old.status != new.status && self.set_status(new.status, now);
         moved || reweighted || resized || ordered
+    }
+
+    /// The configuration of another one in its place: where it does not change, what people have ordered.
+    pub(crate) fn ordered(&self, old: &BackendConfig, new: &BackendConfig) -> BackendConfig {
+        let mut backend = new.clone();
+        if old.status == new.status {
+            backend.status = self.member.door.read().status();
+        }
+        if old.weight == new.weight {
+            backend.weight = self.weight;
+        }
+        if old.limit == new.limit {
+            backend.limit = self.limit;
+        }
+        backend
     }
 
     /// Returns whether it was another.

@@ -202,7 +202,7 @@ impl<T> Member<T> {
     pub(crate) fn judge(&self, evidence: &Evidence, reason: &str, now: Instant) -> Verdict {
         let verdict = self.observe(evidence, reason, now);
         if let Some(home) = self.home.upgrade().filter(|_| verdict.eject.is_some()) {
-            home.eject(self.id, Plea { wish: verdict.eject, trial: false, client: None, reason }, now);
+            home.eject(self, Plea { wish: verdict.eject, trial: false, client: None, reason }, now);
         }
         verdict
     }
@@ -233,7 +233,7 @@ impl<T> Member<T> {
         let trial = trial && self.door.set_ejection(Some(Ejection::Trial), Ejection::Out);
         if let Some(home) = home.filter(|_| trial || verdict.eject.is_some()) {
             let client = client.filter(|_| outcome.is_provokable());
-            home.eject(self.id, Plea { wish: verdict.eject, trial, client, reason }, now);
+            home.eject(self, Plea { wish: verdict.eject, trial, client, reason }, now);
         }
     }
 

@@ -50,6 +50,8 @@ pub struct BackendStats {
     pub group: usize,
     /// What people ordered.
     pub status: Status,
+    /// A number of its own in its balancer: another one in its place, with the same id, has another.
+    pub serial: u64,
     /// How often people have enabled it, one that was enabled included: what was found before the last time may be old.
     pub enabled_times: u64,
     /// What was observed.
@@ -107,6 +109,7 @@ impl BackendStats {
             name: member.name.to_string(),
             group: entry.group(),
             status: door.status(),
+            serial: entry.serial,
             enabled_times: entry.enabled_times,
             health: door.health(),
             reason: told.reason,

@@ -347,3 +347,33 @@ fn a_backend_that_is_replaced_begins_anew_with_what_is_configured() {
         ["a", "b"].map(|name| *balancer.pick(&Request::new(now).with_pin(id(name)), world.rng()).unwrap().payload());
     assert_eq!(payloads, [2, 1]);
 }
+
+#[test]
+fn what_becomes_of_requests_at_a_replaced_backend_says_nothing_of_the_new_one() {
+    let ejecting = |text: &str| config(text).with_ejection(Eject::default());
+    let mut scene = Scene::new(ejecting("a b c"));
+    let plain = scene.plain();
+    let held: Vec<_> = (0..30).map(|_| scene.pick(&plain).unwrap()).collect();
+    scene.balancer.update_replacing(ejecting("a b c"), scene.world.now(), |backend| backend.name == "a", |_| ());
+    for lease in held {
+        let outcome = if lease.name() == "a" { Outcome::ConnectFailed } else { Outcome::Success };
+        lease.finish(outcome, scene.world.now());
+    }
+    let new = scene.stats("a");
+    assert_eq!((new.connect_failed, new.ejected.is_some(), new.health), (0, false, Health::Up));
+}
+
+#[test]
+fn an_order_that_comes_while_a_backend_is_being_replaced_holds_for_the_new_one() {
+    let scene = Scene::spec("a b");
+    let read = scene.balancer.config();
+    let now = scene.world.now();
+    scene.balancer.set_status(id("a"), Status::Disabled, now).unwrap();
+    scene.balancer.set_weight(id("a"), 7, now).unwrap();
+    let before = scene.stats("a").serial;
+    scene.balancer.update_replacing(read, now, |backend| backend.name == "a", |_| ());
+    let new = scene.stats("a");
+    assert_eq!((new.status, new.weight, new.serial != before), (Status::Disabled, 7, true));
+    let read = scene.balancer.config();
+    assert_eq!((read.groups[0].backends[0].status, read.groups[0].backends[0].weight), (Status::Disabled, 7));
+}

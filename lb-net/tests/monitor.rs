@@ -397,6 +397,40 @@ async fn who_is_enabled_waits_for_no_look_from_before() {
     running.stop().await;
 }
 
+/// Never answers, and tells whom it was to look at. Each look that is under way has a part of the first.
+#[derive(Debug)]
+struct Endless(Arc<()>, mpsc::UnboundedSender<SocketAddr>);
+
+#[async_trait::async_trait]
+impl Probe for Endless {
+    async fn probe(&self, target: &Target) -> Answer {
+        let _under_way = Arc::clone(&self.0);
+        self.1.send(target.address).unwrap();
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn who_is_enabled_or_replaced_is_looked_at_at_once_and_only_once_at_a_time() {
+    let (sender, mut asked) = mpsc::unbounded_channel();
+    let under_way = Arc::new(());
+    let [first, second]: [SocketAddr; 2] = ["127.0.0.1:9", "127.0.0.2:9"].map(|address| address.parse().unwrap());
+    let pace = spec("connect:interval=3600").policy();
+    let balancer = balancer(config(&[first]).with_probes(pace.clone()));
+    let check = Check::new("mine", Arc::new(Endless(Arc::clone(&under_way), sender)), Duration::from_secs(3600));
+    let running = Running::of(Monitor::with_checks([check], pace), &balancer);
+    let id = balancer.stats().backends[0].id;
+    for _ in 0..20 {
+        assert_eq!(asked.recv().await, Some(first));
+        balancer.enable(id, Instant::now()).unwrap();
+    }
+    assert_eq!(asked.recv().await, Some(first));
+    balancer.update_replacing(balancer.config(), Instant::now(), |_| true, |_| second.into());
+    assert_eq!(asked.recv().await, Some(second));
+    eventually(|| Arc::strong_count(&under_way) == 3).await;
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn nodisable_looks_after_no_backend_that_is_up() {
     let (a, refusing) = (Stub::new(Manner::Echo), Refusing::new());

@@ -75,11 +75,11 @@ fn compare(lines: &mut Vec<String>, path: &str, key: &str, sides: [Option<&DeVal
         [old, new] if key == "token" && old.map(written) != new.map(written) => {
             lines.push(format!("{path} is another one"));
         }
-        [Some(old), Some(new)] if written(old) != written(new) && text(old) == text(new) => {
-            lines.push(format!("{path} {}: a header has another value", text(new)));
+        [Some(old), Some(new)] if written(old) != written(new) && told(key, old) == told(key, new) => {
+            lines.push(format!("{path} {}: what is not shown is another", told(key, new)));
         }
         [old, new] if old.map(written) != new.map(written) => {
-            lines.extend(changed(path, key, [old.map(text), new.map(text)]));
+            lines.extend(changed(path, key, [old, new].map(|value| value.map(|value| told(key, value)))));
         }
         _ => {}
     }
@@ -103,7 +103,7 @@ fn without(key: &str) -> &'static str {
     }
 }
 
-/// A value for a person: words without quotes, and headers of checks without their values.
+/// A value for a person: words without quotes, and what may be secret left out.
 pub(super) fn text(value: &DeValue<'_>) -> String {
     let words =
         |value| list(value).map(|value| value.as_str().filter(|word| is_plain(word))).collect::<Option<Vec<_>>>();
@@ -131,19 +131,35 @@ fn shown(value: &DeValue<'_>) -> String {
 }
 
 fn shown_of(key: &str, value: &DeValue<'_>) -> String {
-    if key == HEADERS { headers(value) } else { shown(value) }
+    match key {
+        "headers" | "request_headers" | "answer_headers" => {
+            let names: Vec<String> = headers(value).map(|name| quoted(&name)).collect();
+            format!("[{}]", names.join(", "))
+        }
+        "send" => quoted(HIDDEN),
+        _ => shown(value),
+    }
 }
 
-/// What a check sends besides: there may be a secret in it, and this goes to logs.
-const HEADERS: &str = "headers";
+/// The value of a key for a person.
+fn told(key: &str, value: &DeValue<'_>) -> String {
+    match (key, value) {
+        ("request_headers" | "answer_headers", DeValue::Array(all)) if !all.is_empty() => {
+            headers(value).collect::<Vec<_>>().join(", ")
+        }
+        _ => text(value),
+    }
+}
 
-/// Their names.
-fn headers(value: &DeValue<'_>) -> String {
-    let name = |value: &DeValue<'_>| {
-        let (name, _) = value.as_str().and_then(|header| header.split_once(':')).unwrap_or_default();
-        quoted(&format!("{name}: ***"))
-    };
-    format!("[{}]", list(Some(value)).map(name).collect::<Vec<_>>().join(", "))
+/// In place of what may be a secret: this goes to logs.
+const HIDDEN: &str = "***";
+
+/// Fields, or changes of fields, by their names.
+fn headers<'a>(value: &'a DeValue<'a>) -> impl Iterator<Item = String> {
+    list(Some(value)).map(|value| match value.as_str().unwrap_or_default().split_once(':') {
+        Some((name, _)) => format!("{name}: {HIDDEN}"),
+        None => value.as_str().unwrap_or_default().to_owned(),
+    })
 }
 
 /// A value as TOML, and what is in its tables as this says.

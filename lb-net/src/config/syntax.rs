@@ -12,6 +12,12 @@ pub(super) fn plainly(complaint: &str, text: &str, at: Range<usize>) -> String {
             format!("duplicate key: '{word}' is there already, and each key or table is written once")
         }
         _ if complaint.starts_with("string values must be quoted") => {
+            let key =
+                text.get(..at.start).and_then(|before| before.lines().next_back()).unwrap_or_default().trim_start();
+            if key.starts_with("token") {
+                // It is a secret, and this goes to logs.
+                return "expected text in quotes".to_owned();
+            }
             let bare = word.trim_matches(|letter: char| "“”„‘’«»\"'".contains(letter));
             format!("expected a number, true or false, or text in quotes, such as \"{bare}\"")
         }

@@ -7,6 +7,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use tokio::task::coop::consume_budget;
+
 use super::{
     common::Place,
     exchange::{self, Next},
@@ -70,6 +72,8 @@ impl<T: Send + Sync + 'static> Future for Connection<T> {
 /// Serves the requests that are there; whether there may be more of them.
 async fn serve<T: Send + Sync + 'static>(mut parts: Box<Parts<T>>) -> (Box<Parts<T>>, bool) {
     loop {
+        // A client whose next request is always there, and who reads at once, waits for nothing: others have their turn too.
+        consume_budget().await;
         match exchange::serve(&mut parts).await {
             Next::Another => {}
             Next::Close => return (parts, false),

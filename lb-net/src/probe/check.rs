@@ -71,7 +71,7 @@ pub struct Finding {
 }
 
 /// A round that is under way.
-pub(super) type Round = Pin<Box<dyn Future<Output = Found> + Send>>;
+pub(super) type Round = Pin<Box<dyn Future<Output = Option<Found>> + Send>>;
 
 /// A round that has ended: which one, and when the next is due.
 #[derive(Debug)]

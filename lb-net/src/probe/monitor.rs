@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     fmt,
     hash::{BuildHasher, RandomState},
     net::{IpAddr, SocketAddr},
@@ -16,7 +17,7 @@ use lb_core::{
     rand::{SeedableRng, rngs::SmallRng},
 };
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, oneshot, watch},
     time::{Instant, sleep_until},
 };
 
@@ -169,8 +170,10 @@ enum Slot {
 /// What is known of a backend.
 struct Known {
     slot: Slot,
-    /// How often people had enabled it.
-    enabled_times: u64,
+    /// Which one it was, and how often people had enabled it.
+    version: (u64, u64),
+    /// Dropped, it ends the round that is under way.
+    lifeline: Option<oneshot::Sender<Infallible>>,
 }
 
 /// A monitor at work.
@@ -207,7 +210,7 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
                 self.look(Instant::now());
             }
             tokio::select! {
-                Some(found) = self.rounds.next() => self.end(found),
+                Some(ended) = self.rounds.next() => ended.into_iter().for_each(|found| self.end(found)),
                 _ = switch.changed() => self.make_all_due(Instant::now()),
                 () = news.notified(), if on => self.look_soon(Instant::now()),
                 () = sleep_until(self.wake), if on => {}
@@ -233,11 +236,10 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
         let (mut before, mut next, mut begin) = (std::mem::take(&mut self.slots), now + LOOK_EVERY, BTreeMap::new());
         for backend in self.balancer.stats().backends {
             let (id, covered) = (backend.id, self.monitor.covers(&backend));
-            let known = before.remove(&id).map_or(Slot::Idle, |known| match known.slot {
-                // What it knows is from before, and so is what a round finds that is under way.
-                Slot::Due(_) | Slot::Running(_) if known.enabled_times != backend.enabled_times => Slot::Due(now),
-                slot => slot,
-            });
+            let version = (backend.serial, backend.enabled_times);
+            // What was known before is old, and so is what a round finds that is under way.
+            let known = before.remove(&id).filter(|known| known.version == version || known.slot == Slot::Idle);
+            let (known, lifeline) = known.map_or((Slot::Due(now), None), |known| (known.slot, known.lifeline));
             let slot = match known {
                 Slot::Running(serial) => Slot::Running(serial),
                 Slot::Due(due) if covered && due > now => Slot::Due(due),
@@ -258,7 +260,7 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
             if let Slot::Due(due) = slot {
                 next = next.min(due);
             }
-            self.slots.insert(id, Known { slot, enabled_times: backend.enabled_times });
+            self.slots.insert(id, Known { slot, version, lifeline });
         }
         self.begin(begin);
         (self.looked, self.wake) = (Some(now), next.max(now + BATCH));
@@ -277,7 +279,16 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
         self.balancer.for_each(|id, payload| {
             if let Some((name, serial, next)) = whom.remove(&id) {
                 let round = super::check::round(Arc::clone(checks), id, name, addresses(payload));
-                rounds.push(Box::pin(async move { Found { finding: round.await, serial, next } }));
+                let (lifeline, cut) = oneshot::channel();
+                if let Some(known) = self.slots.get_mut(&id) {
+                    known.lifeline = Some(lifeline);
+                }
+                rounds.push(Box::pin(async move {
+                    tokio::select! {
+                        finding = round => Some(Found { finding, serial, next }),
+                        _ = cut => None,
+                    }
+                }));
             }
         });
         // Removed since it was looked up.

@@ -58,12 +58,25 @@ fn what_checks_send_besides_is_told_by_its_name() {
     let arrow = format!("~ pool web: probes.checks [{{ connect = true }}] -> {hidden}");
     different(none, &one("secret"), &[&arrow]);
     let [old, new] = [one("secret"), one("other: secret")].map(|checks| model(&OLD.replace(none, &checks)));
-    let told = format!("~ pool web: probes.checks {hidden}: a header has another value\n");
+    let told = format!("~ pool web: probes.checks {hidden}: what is not shown is another\n");
     assert_eq!(old.difference(&new).to_string(), told);
     assert!(old.difference(&old).is_empty());
     let added = model(&OLD.replace(table, "")).difference(&old).to_string();
     assert!(added.starts_with("~ pool web: + probes: ") && added.contains(hidden), "{added}");
     assert!(!added.contains("secret") && old.to_toml().contains("X-Key: secret"), "a dump is to load again");
+}
+
+#[test]
+fn what_is_said_over_connections_and_in_fields_is_not_told() {
+    let one = |value: &str| format!("checks = [{{ connect = true, send = \"AUTH {value}\" }}]");
+    let [old, new] = [one("a"), one("b")].map(|checks| model(&OLD.replace("checks = [{ connect = true }]", &checks)));
+    let told = "~ pool web: probes.checks [{ connect = true, send = \"***\" }]: what is not shown is another\n";
+    assert_eq!(old.difference(&new).to_string(), told);
+    let fields = |edits: &str| model(&format!("{OLD}\n[defaults.http]\nanswer_headers = [{edits}]\n"));
+    let told = fields("'set A: secret', 'remove B'").difference(&fields("'set C: other'")).to_string();
+    assert!(told.contains("answer_headers set A: ***, remove B -> set C: ***\n"), "{told}");
+    let told = fields("'set A: secret'").difference(&fields("'set A: other'")).to_string();
+    assert!(told.contains("answer_headers set A: ***: what is not shown is another\n"), "{told}");
 }
 
 #[test]
@@ -169,7 +182,7 @@ fn how_requests_are_balanced_is_told_by_key_and_a_role_as_one_thing() {
     );
     let told = [
         "http.keep.idle 256 -> 9",
-        "http.request_headers none -> set X-A: b",
+        "http.request_headers none -> set X-A: ***",
         "http.sticky off -> { cookie = \"lb\", lifetime = \"1h\" }",
     ];
     let of = |subject: &str| told.map(|line| format!("~ {subject}: {line}\n")).concat();

@@ -1,6 +1,10 @@
 //! Everything at once, each client with an answer that only it can have.
 
-use std::thread;
+use std::{
+    io::{self, Write as _},
+    net::{Shutdown, TcpStream},
+    thread,
+};
 
 use crate::{
     CHUNKS,
@@ -20,6 +24,31 @@ fn among_rude_clients_and_backends_nobody_gets_anothers_answer() {
     });
     front.idle();
     assert!(backend.requests().len() > 100);
+}
+
+/// Ends a connection when it is dropped, in a panic too: threads wait for that.
+struct Ends<'a>(&'a TcpStream);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+#[test]
+fn who_always_has_another_request_leaves_others_their_turn() {
+    const OURS: &str = "OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n";
+    let front = Front::new("127.0.0.1:9");
+    let flood = TcpStream::connect(front.address).unwrap();
+    let (mut says, mut hears) = (&flood, &flood);
+    thread::scope(|scope| {
+        let _ends = Ends(&flood);
+        scope.spawn(move || while says.write_all(OURS.repeat(2000).as_bytes()).is_ok() {});
+        scope.spawn(move || io::copy(&mut hears, &mut io::sink()));
+        for _ in 0..50 {
+            assert_eq!(front.ask(OURS).status(), 200);
+        }
+    });
 }
 
 /// Tells what it got, in all manners.

@@ -1,5 +1,5 @@
-//! What is told over HTTP is told without the token, and without the values of headers that checks send: whoever can
-//! reach a place on this machine may ask.
+//! What is told over HTTP is told without the token, and without the values of headers and of what checks send: whoever
+//! can reach a place on this machine may ask.
 
 use std::borrow::Cow;
 
@@ -19,32 +19,48 @@ pub(super) fn without_secrets(toml: &str, token: Option<&Token>) -> String {
         if is_control && key == "token" {
             text.push_str(&format!("# token: {UNTOLD}"));
         } else {
-            text.push_str(&without_headers(line));
+            text.push_str(&without_sent(&without_headers(line)));
         }
         text.push('\n');
     }
     without(text, token)
 }
 
-/// A line of a written configuration, and the headers of its check without their values.
+/// A line of a written configuration, and its headers without their values.
 fn without_headers(line: &str) -> Cow<'_, str> {
     const LIST: &str = "headers = [";
-    let of_check = |at: &usize| line.get(..*at).is_some_and(|before| before.ends_with([' ', '{']));
-    let Some(at) = line.match_indices(LIST).map(|(at, _)| at).find(of_check) else { return line.into() };
+    let is_one = |at: &usize| {
+        let before = line.get(..*at).unwrap_or_default();
+        ["request_", "answer_"].contains(&before) || before.ends_with([' ', '{'])
+    };
+    let Some(at) = line.match_indices(LIST).map(|(at, _)| at).find(is_one) else { return line.into() };
     let (begin, list) = line.split_at(at + LIST.len());
     let (mut told, mut rest) = (Vec::new(), list);
     while let Some((_, text)) = rest.split_once('"').filter(|(between, _)| !between.contains(']')) {
-        let mut is_escaped = false;
-        let end = text.find(|letter| {
-            let ends = letter == '"' && !is_escaped;
-            is_escaped = letter == '\\' && !is_escaped;
-            ends
-        });
-        let (header, behind) = text.split_at(end.unwrap_or(text.len()));
-        told.push(format!("\"{}: ***\"", header.split(':').next().unwrap_or_default()));
+        let (header, behind) = to_quote(text);
+        told.push(header.split_once(':').map_or(format!("\"{header}\""), |(name, _)| format!("\"{name}: ***\"")));
         rest = behind.strip_prefix('"').unwrap_or_default();
     }
     format!("{begin}{}{rest}", told.join(", ")).into()
+}
+
+/// The same line without what its check says over a connection.
+fn without_sent(line: &str) -> Cow<'_, str> {
+    match line.split_once(", send = \"").filter(|(check, _)| check.trim_start().starts_with("{ connect = ")) {
+        Some((check, text)) => format!("{check}, send = \"***{}", to_quote(text).1).into(),
+        None => line.into(),
+    }
+}
+
+/// Up to the quote that ends a text, and from there on.
+fn to_quote(text: &str) -> (&str, &str) {
+    let mut is_escaped = false;
+    let end = text.find(|letter| {
+        let ends = letter == '"' && !is_escaped;
+        is_escaped = letter == '\\' && !is_escaped;
+        ends
+    });
+    text.split_at(end.unwrap_or(text.len()))
 }
 
 /// A text for people, in which the token may be told of. The lines of a file that it shows are left out.
@@ -92,8 +108,12 @@ mod tests {
         let hidden = r#"  { http = "/", headers = ["Authorization: ***", "X-Probe: ***"], expect = "UP" },"#;
         assert_eq!(told(check), hidden);
         assert_eq!(told(r#"  { http = "/", headers = ["A: secret"#), r#"  { http = "/", headers = ["A: ***""#);
-        let other = r#"request_headers = ["set X-Forwarded-Proto: https"]"#;
+        let edits = r#"request_headers = ["set Authorization: Basic a", "remove X-Own"]"#;
+        assert_eq!(told(edits), r#"request_headers = ["set Authorization: ***", "remove X-Own"]"#);
+        let other = r#"other_headers = ["set X-Forwarded-Proto: https"]"#;
         assert_eq!(told(other), other);
+        let check = r#"  { connect = true, send = "AUTH \"a\r\n", expect = "+OK" },"#;
+        assert_eq!(told(check), r#"  { connect = true, send = "***", expect = "+OK" },"#);
     }
 
     #[test]
