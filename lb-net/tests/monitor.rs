@@ -425,7 +425,7 @@ async fn who_is_enabled_or_replaced_is_looked_at_at_once_and_only_once_at_a_time
         balancer.enable(id, Instant::now()).unwrap();
     }
     assert_eq!(asked.recv().await, Some(first));
-    balancer.update_replacing(balancer.config(), Instant::now(), |_| true, |_| second.into());
+    balancer.update_replacing(balancer.config(), Instant::now(), |_| true, |_| second);
     assert_eq!(asked.recv().await, Some(second));
     eventually(|| Arc::strong_count(&under_way) == 3).await;
     running.stop().await;
