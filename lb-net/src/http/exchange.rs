@@ -91,7 +91,7 @@ pub(super) async fn serve<T: Send + Sync + 'static>(parts: &mut Parts<T>) -> Nex
     parts.began = began;
     match poll_fn(|cx| parts.poll_head(cx, &mut lead, began)).await {
         Ok(Some(asked)) => {
-            parts.worker.count(Cells::began);
+            parts.worker.books.count(Cells::began);
             Exchange::new(parts, asked, lead, began).run().await
         }
         Ok(None) => Next::Close,
@@ -109,7 +109,7 @@ async fn refuse<T: Send + Sync + 'static>(parts: &mut Parts<T>, reason: Reason, 
     let sent = parts.flush(&mut lead).await;
     let (status, answer_bytes) = (if sent { reason.status() } else { 0 }, answer.body_bytes(is_head) as u64);
     let end = End { status, reason: Some(reason), cut: false, request_bytes: 0, answer_bytes };
-    parts.worker.count(Cells::began);
+    parts.worker.books.count(Cells::began);
     let line = parts.input.filled().split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
     let line = line.get(..line.len().min(256)).unwrap_or_default().to_vec();
     let story = Story::new(1);
@@ -227,7 +227,7 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
                 let inner = &self.parts.proxy.inner;
                 let may = inner.common.may_retry(inner.settings.retry, now());
                 if !may {
-                    self.parts.worker.count(Cells::retry_denied);
+                    self.parts.worker.books.count(Cells::retry_denied);
                 }
                 may
             }

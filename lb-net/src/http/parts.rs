@@ -62,7 +62,7 @@ impl<T: Send + Sync + 'static> Parts<T> {
     pub(super) fn new(worker: &Arc<Worker<T>>, socket: std::net::TcpStream, peer: SocketAddr, place: Place) -> Self {
         let proxy = worker.known();
         let began = now();
-        worker.count(Cells::accepted);
+        worker.books.count(Cells::accepted);
         if let Some(observer) = &proxy.inner.observer {
             observer.accepted(peer);
         }
@@ -189,7 +189,7 @@ impl<T: Send + Sync + 'static> Parts<T> {
     pub(super) fn tell(&mut self, record: &mut Record<'_>, began: Instant, ended: Instant) {
         self.idle_until = pace::after(ended, self.proxy.inner.settings.times.idle);
         let hooks = self.proxy.inner.hooks.as_ref();
-        self.worker.note(record, began, ended, hooks.is_some());
+        self.worker.books.note(record, (began, ended), self.worker.pool.count(), hooks.is_some());
         if let Some(hooks) = hooks {
             hooks.on_end(record);
         }
@@ -215,6 +215,6 @@ impl<T> Drop for Parts<T> {
             // A socket that cannot be told is one that is gone.
             let _ = self.socket.set_reset_on_close();
         }
-        self.worker.count(Cells::closed);
+        self.worker.books.count(Cells::closed);
     }
 }

@@ -127,7 +127,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         let _ = self.parts.socket.register();
         self.parts.worker.begins_to_wait();
         let placed = self.wait_for_turn(&mut waiter).await;
-        self.parts.worker.count(super::Cells::waited);
+        self.parts.worker.books.count(super::Cells::waited);
         self.story.queued = now().saturating_duration_since(began);
         match placed {
             Ok(lease) => {

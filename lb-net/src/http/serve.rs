@@ -29,7 +29,7 @@ pub(super) async fn serve<T: Send + Sync + 'static>(
         never = Arc::clone(&worker.sweep).run() => match never {},
         never = Arc::clone(&worker.alarms).ring() => match never {},
         never = worker.pool.keep_swept(|id| inner().balancer.is_wanted(id)) => match never {},
-        never = worker.write_in_time() => match never {},
+        never = worker.books.write_in_time() => match never {},
         never = worker.poke() => match never {},
         never = worker.make_room() => match never {},
         never = worker.follow_all() => match never {},

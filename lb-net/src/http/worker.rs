@@ -7,17 +7,19 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
-use lb_core::rand::{TryRng, rngs::SmallRng};
+use lb_core::rand::rngs::SmallRng;
 use tokio::{
     sync::{Notify, watch},
-    time::{sleep, sleep_until},
+    time::sleep,
 };
 
 use super::{
-    AccessWriter, Cells, HttpProxy, Inner, Record, Settings,
+    Cells, HttpProxy, Inner, Settings,
+    books::Books,
+    chance::{Chance, Draws},
     common::Place,
     pool::{Pool, Watch},
     servant::Servants,
@@ -30,9 +32,6 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// In this rhythm those who wait in line try again by themselves.
 const POKE: Duration = Duration::from_millis(100);
-
-/// For how long the time of day is reckoned before it is asked for again.
-const RECKONED: Duration = Duration::from_secs(10);
 
 /// Descriptors that are left for everything but sessions.
 const RESERVED_DESCRIPTORS: u64 = 64;
@@ -47,25 +46,14 @@ pub(super) struct Worker<T, P> {
     affordable: usize,
     /// Where clients have come to.
     pub(super) local: SocketAddr,
-    /// Of this worker alone, as all of its locks: taking it is a matter of a few nanoseconds.
-    rng: Mutex<SmallRng>,
-    books: Mutex<Books>,
-    /// Told when there are lines to be written in a second.
-    written: Notify,
+    chance: Chance,
+    pub(super) books: Books,
     /// Told when somebody waits in line.
     waits: Notify,
     latest: Mutex<Latest<T>>,
     /// Counts the proxies that have been here.
     generation: AtomicU64,
     stopping: AtomicBool,
-}
-
-/// Where requests are counted and written down.
-struct Books {
-    cells: Cells,
-    log: Option<AccessWriter>,
-    /// A moment, and what time of day it was then.
-    clock: (Instant, SystemTime),
 }
 
 struct Latest<T> {
@@ -85,11 +73,7 @@ pub(super) struct Known<T> {
 impl<T: Send + Sync + 'static, P> Worker<T, P> {
     pub(super) fn new(mut proxies: watch::Receiver<HttpProxy<T>>, rng: SmallRng, local: SocketAddr) -> Self {
         let inner = copy(&proxies.borrow_and_update());
-        let books = Books {
-            cells: inner.common.counters.worker(),
-            log: inner.access_log.as_ref().map(super::AccessLog::writer),
-            clock: (now(), SystemTime::now()),
-        };
+        let books = Books::new(inner.common.counters.worker(), inner.access_log.as_ref());
         let pool = Pool::new();
         let watch = pool.watch(&inner.balancer);
         Self {
@@ -99,9 +83,8 @@ impl<T: Send + Sync + 'static, P> Worker<T, P> {
             servants: Servants::new(),
             affordable: affordable_connections(),
             local,
-            rng: Mutex::new(rng),
-            books: Mutex::new(books),
-            written: Notify::new(),
+            chance: Chance::new(rng),
+            books,
             waits: Notify::new(),
             latest: Mutex::new(Latest { proxies, inner, watch, stopping_since: None }),
             generation: AtomicU64::new(0),
@@ -117,10 +100,7 @@ impl<T: Send + Sync + 'static, P> Worker<T, P> {
             return;
         }
         let inner = copy(&latest.proxies.borrow_and_update());
-        let mut books = self.books();
-        // What is counted stays where it was counted: counters pass from one proxy to the next.
-        books.log = inner.access_log.as_ref().map(super::AccessLog::writer);
-        drop(books);
+        self.books.write_to(inner.access_log.as_ref());
         if !Arc::ptr_eq(&latest.inner.balancer, &inner.balancer) {
             latest.watch = self.pool.watch(&inner.balancer);
         }
@@ -210,40 +190,8 @@ impl<T: Send + Sync + 'static, P> Worker<T, P> {
 
     /// A request waits in line from now on.
     pub(super) fn begins_to_wait(&self) {
-        self.count(Cells::waits);
+        self.books.count(Cells::waits);
         self.waits.notify_one();
-    }
-
-    /// Counts a request that has ended, and writes it down; what time of day it was only where somebody is told.
-    pub(super) fn note(&self, record: &mut Record<'_>, began: Instant, ended: Instant, is_told: bool) {
-        let mut books = self.books();
-        books.cells.idle(self.pool.count());
-        record.total = ended.saturating_duration_since(began);
-        if is_told || books.log.is_some() {
-            record.began = books.time_of(began);
-        }
-        books.cells.ended(record);
-        let Some(log) = &mut books.log else { return };
-        let was_due = log.due().is_some();
-        log.write(record, ended);
-        if !was_due && log.due().is_some() {
-            self.written.notify_one();
-        }
-    }
-
-    /// Hands lines of the access log over in time, for as long as it is polled.
-    pub(super) async fn write_in_time(&self) -> Infallible {
-        loop {
-            self.written.notified().await;
-            while let Some(due) = self.due() {
-                sleep_until(due.into()).await;
-                self.books().log.iter_mut().for_each(|log| log.flush_due(now()));
-            }
-        }
-    }
-
-    fn due(&self) -> Option<Instant> {
-        self.books().log.as_ref().and_then(AccessWriter::due)
     }
 
     /// Lets those who wait in line try again from time to time, for as long as it is polled.
@@ -266,57 +214,8 @@ impl<T: Send + Sync + 'static, P> Worker<T, P> {
     }
 
     /// Chance, for one pick.
-    pub(super) fn rng(&self) -> Chance<'_> {
-        Chance(&self.rng)
-    }
-}
-
-impl<T, P> Worker<T, P> {
-    /// Counts something that is no request.
-    pub(super) fn count(&self, count: impl FnOnce(&mut Cells)) {
-        count(&mut self.books().cells);
-    }
-
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Takes the lock for each draw: most picks have no need of any.
-pub(super) struct Chance<'a>(&'a Mutex<SmallRng>);
-
-impl Chance<'_> {
-    fn rng(&self) -> MutexGuard<'_, SmallRng> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl TryRng for Chance<'_> {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        self.rng().try_next_u32()
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        self.rng().try_next_u64()
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        self.rng().try_fill_bytes(bytes)
-    }
-}
-
-impl Books {
-    /// What time of day it was, reckoned from a moment for which that is known; not for long, as clocks are set.
-    fn time_of(&mut self, moment: Instant) -> SystemTime {
-        let (at, was) = self.clock;
-        let since = moment.saturating_duration_since(at);
-        if since < RECKONED {
-            return was + since;
-        }
-        self.clock = (moment, SystemTime::now());
-        self.clock.1
+    pub(super) fn rng(&self) -> Draws<'_> {
+        self.chance.draws()
     }
 }
 
