@@ -70,7 +70,7 @@ impl Observer for Watch {
     }
 
     fn crowded(&self, most: usize) {
-        let line = format!("{most} clients are connected, which is all there may be: others wait, the idle are closed");
+        let line = format!("{most} clients are connected, which is all there may be: others wait until one has gone");
         self.log.write(&Entry::new(Level::Warning, "crowded", line).with("most", most.to_string()));
     }
 

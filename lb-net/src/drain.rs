@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::listener::Listener;
+use crate::{listener::Listener, room::Place};
 
 /// For how long those who have begun to connect may finish that before the listener is closed. Nobody else is let in
 /// meanwhile.
@@ -100,14 +100,17 @@ struct Count {
     all_ended: Notify,
 }
 
-/// Counts one session for as long as it lives.
+/// Counts one session for as long as it lives, and keeps its place.
 #[derive(Debug)]
-struct Counted(Arc<Count>);
+struct Counted {
+    count: Arc<Count>,
+    _place: Place,
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if self.0.running.fetch_sub(1, AcqRel) == 1 {
-            self.0.all_ended.notify_one();
+        if self.count.running.fetch_sub(1, AcqRel) == 1 {
+            self.count.all_ended.notify_one();
         }
     }
 }
@@ -131,9 +134,10 @@ impl<F: Future<Output = ()>> Future for Session<F> {
 
 impl Sessions {
     /// Runs a session on the current runtime.
-    pub(crate) fn spawn(&mut self, session: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&mut self, place: Place, session: impl Future<Output = ()> + Send + 'static) {
         self.count.running.fetch_add(1, AcqRel);
-        let task = tokio::spawn(Session { future: session, _counted: Counted(Arc::clone(&self.count)) });
+        let counted = Counted { count: Arc::clone(&self.count), _place: place };
+        let task = tokio::spawn(Session { future: session, _counted: counted });
         // Handles of ended sessions go when they are half of all: a constant effort for each session.
         if self.handles.len() >= 64 && self.handles.len() >= 2 * self.count.running.load(Acquire) {
             self.handles.retain(|handle| !handle.is_finished());

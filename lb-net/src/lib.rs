@@ -98,6 +98,8 @@ pub mod proxy_protocol;
 pub mod relay;
 #[cfg(feature = "resolve")]
 pub mod resolve;
+#[cfg(any(feature = "tcp", feature = "http"))]
+mod room;
 #[cfg(feature = "serve")]
 pub mod serve;
 #[cfg(any(feature = "config", feature = "discover", feature = "health-endpoint", feature = "http"))]

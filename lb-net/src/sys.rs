@@ -44,7 +44,7 @@ pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
 }
 
 /// How many descriptors this process may have (the soft limit; `None`: without limit).
-#[cfg(feature = "http")]
+#[cfg(any(feature = "tcp", feature = "http"))]
 pub(crate) fn descriptor_limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }

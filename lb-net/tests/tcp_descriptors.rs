@@ -74,6 +74,42 @@ async fn no_descriptor_is_lost_and_their_lack_is_no_backends_fault() {
     soon(front.stop()).await.unwrap().unwrap();
     drop(files);
     lb_net::sys::raise_descriptor_limit().unwrap();
+
+    nobody_is_accepted_for_whom_there_is_no_descriptor().await;
+}
+
+async fn nobody_is_accepted_for_whom_there_is_no_descriptor() {
+    let echo = Stub::new(Manner::Echo);
+    // It counts on 64 for everything else.
+    lower_limit(64 + 2 * 3);
+    let front = Front::new(&echo.address.to_string());
+    assert_eq!(talk(TcpSocket::new_v4().unwrap(), front.address).await.unwrap(), b'?');
+    front.idle().await;
+    lb_net::sys::raise_descriptor_limit().unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        let mut client = TcpStream::connect(front.address).await.unwrap();
+        client.write_all(b"?").await.unwrap();
+        waiting.push(client);
+    }
+    let mut served = waiting.drain(..3).collect::<Vec<_>>();
+    for client in &mut served {
+        assert_eq!(soon(client.read_u8()).await.unwrap(), b'?');
+    }
+    assert_eq!(echo.seen.accepted(), 1 + 3);
+    // Each has its turn when somebody has left, and whoever waits at the end is served too.
+    for mut client in waiting.drain(..3) {
+        drop(served.remove(0));
+        assert_eq!(soon(client.read_u8()).await.unwrap(), b'?');
+        served.push(client);
+    }
+    assert_eq!(echo.seen.accepted(), 1 + 6);
+    let stopping = front.stop();
+    for client in &mut waiting {
+        assert_eq!(soon(client.read_u8()).await.unwrap(), b'?');
+    }
+    drop((served, waiting));
+    assert_eq!(soon(stopping).await.unwrap().unwrap().cut, 0);
 }
 
 fn lower_limit(descriptors: usize) {

@@ -10,7 +10,6 @@ use std::{
 use tokio::task::coop::consume_budget;
 
 use super::{
-    common::Place,
     exchange::{self, Next},
     parts::{Parts, Worker},
     servant::{self, Servant},
@@ -27,8 +26,8 @@ pub(super) enum Connection<T> {
 }
 
 impl<T: Send + Sync + 'static> Connection<T> {
-    pub(super) fn new(worker: &Arc<Worker<T>>, socket: std::net::TcpStream, peer: SocketAddr, place: Place) -> Self {
-        Self::Idle(Box::new(Parts::new(worker, socket, peer, place)))
+    pub(super) fn new(worker: &Arc<Worker<T>>, socket: std::net::TcpStream, peer: SocketAddr) -> Self {
+        Self::Idle(Box::new(Parts::new(worker, socket, peer)))
     }
 }
 

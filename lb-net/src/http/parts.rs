@@ -12,7 +12,6 @@ use super::{
     Cells, Reason, Record,
     buffer::{Buffer, Lead},
     client::{ClientSocket, Gone},
-    common::Place,
     pace,
     worker::{self, Known},
 };
@@ -55,11 +54,10 @@ pub(super) struct Parts<T> {
     pub(super) resets_when_dropped: bool,
     /// A proxy in front of us has still to say who asks.
     pub(super) awaits_introduction: bool,
-    _place: Place,
 }
 
 impl<T: Send + Sync + 'static> Parts<T> {
-    pub(super) fn new(worker: &Arc<Worker<T>>, socket: std::net::TcpStream, peer: SocketAddr, place: Place) -> Self {
+    pub(super) fn new(worker: &Arc<Worker<T>>, socket: std::net::TcpStream, peer: SocketAddr) -> Self {
         let proxy = worker.known();
         let began = now();
         worker.books.count(Cells::accepted);
@@ -83,7 +81,6 @@ impl<T: Send + Sync + 'static> Parts<T> {
             requests: 0,
             resets_when_dropped: false,
             awaits_introduction: true,
-            _place: place,
         }
     }
 
@@ -98,7 +95,7 @@ impl<T: Send + Sync + 'static> Parts<T> {
             return Poll::Ready(alive);
         }
         // Clients without a connection come before those without a request.
-        if self.requests > 0 && self.proxy.inner.common.open.is_one_to_leave() {
+        if self.requests > 0 && self.proxy.inner.common.room.is_one_to_leave() {
             return Poll::Ready(false);
         }
         let until = self.worker.lingers_until(self.began).map_or(self.idle_until, |end| end.min(self.idle_until));

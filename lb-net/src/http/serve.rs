@@ -51,7 +51,7 @@ async fn accept_all<T: Send + Sync + 'static>(
 ) -> io::Result<Served> {
     let mut sessions = Sessions::default();
     let begin = |sessions: &mut Sessions, (client, peer), place| {
-        sessions.spawn(Connection::new(worker, client, peer, place));
+        sessions.spawn(place, Connection::new(worker, client, peer));
     };
     // At the end all are served that have come.
     let begin_all = |sessions: &mut Sessions, accepted| begin(sessions, accepted, worker.one_more());

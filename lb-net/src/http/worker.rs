@@ -20,11 +20,15 @@ use super::{
     Cells, HttpProxy, Inner, Settings,
     books::Books,
     chance::{Chance, Draws},
-    common::Place,
     pool::{Pool, Watch},
     servant::Servants,
 };
-use crate::{alarm::Alarms, deadline::Sweep, driver::now, sys};
+use crate::{
+    alarm::Alarms,
+    deadline::Sweep,
+    driver::now,
+    room::{self, Place},
+};
 
 /// For how long a connection may still bring a request after the end has begun: who is in the middle of a conversation, or
 /// has just connected, has its answer announce the end, and nobody runs into a closed door.
@@ -32,9 +36,6 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// In this rhythm those who wait in line try again by themselves.
 const POKE: Duration = Duration::from_millis(100);
-
-/// Descriptors that are left for everything but sessions.
-const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// What the connections (`P`) of one listener share.
 pub(super) struct Worker<T, P> {
@@ -81,7 +82,7 @@ impl<T: Send + Sync + 'static, P> Worker<T, P> {
             alarms: Arc::default(),
             pool,
             servants: Servants::new(),
-            affordable: affordable_connections(),
+            affordable: room::affordable(),
             local,
             chance: Chance::new(rng),
             books,
@@ -111,7 +112,7 @@ impl<T: Send + Sync + 'static, P> Worker<T, P> {
     /// Room for one more connection, if there is some at once.
     pub(super) fn try_room(&self) -> Option<Place> {
         let inner = self.known().inner;
-        inner.common.open.try_enter(self.most(&inner))
+        inner.common.room.try_enter(self.most(&inner))
     }
 
     /// Waits for it.
@@ -121,12 +122,12 @@ impl<T: Send + Sync + 'static, P> Worker<T, P> {
         if let Some(observer) = &inner.observer {
             observer.crowded(most);
         }
-        inner.common.open.room(most).await
+        inner.common.room.wait(most).await
     }
 
     /// Room for one more, however many there are.
     pub(super) fn one_more(&self) -> Place {
-        self.known().inner.common.open.enter()
+        self.known().inner.common.room.enter()
     }
 
     fn most(&self, inner: &Inner<T>) -> usize {
@@ -135,9 +136,9 @@ impl<T: Send + Sync + 'static, P> Worker<T, P> {
 
     /// Has connections without a request leave where others wait for room, for as long as it is polled.
     pub(super) async fn make_room(&self) -> Infallible {
-        let open = Arc::clone(&self.known().inner.common.open);
+        let room = Arc::clone(&self.known().inner.common.room);
         loop {
-            open.crowded().await;
+            room.crowded().await;
             self.sweep.wake_all();
         }
     }
@@ -217,12 +218,6 @@ impl<T: Send + Sync + 'static, P> Worker<T, P> {
     pub(super) fn rng(&self) -> Draws<'_> {
         self.chance.draws()
     }
-}
-
-/// As many connections as there are descriptors for, each with one to its backend.
-fn affordable_connections() -> usize {
-    let most = sys::descriptor_limit().unwrap_or(u64::MAX / 4);
-    usize::try_from(most.saturating_sub(RESERVED_DESCRIPTORS) / 2).unwrap_or(usize::MAX).max(1)
 }
 
 /// Of one's own, so that workers do not count references in the same place.

@@ -2,20 +2,18 @@
 
 #[cfg(feature = "proxy-protocol")]
 mod introduce;
+mod serve;
 mod session;
 mod settings;
 
-use std::{fmt, io, net::TcpListener, sync::Arc, time::Duration};
+use std::{fmt, io, net::TcpListener, sync::Arc};
 
-use lb_core::{
-    Balancer,
-    rand::{Rng as _, SeedableRng, rngs::SmallRng},
-};
+use lb_core::Balancer;
 use tokio::sync::watch;
 
 #[cfg(feature = "proxy-protocol")]
 pub use self::introduce::NoIntroduction;
-use self::session::Session;
+use self::serve::{Host, serve};
 pub use self::settings::Settings;
 pub use crate::observe::{Direction, NoConnection, Observer, Tap};
 #[cfg(feature = "proxy-protocol")]
@@ -25,9 +23,8 @@ use crate::proxy_protocol::Version;
 use crate::{
     alarm::Alarms,
     connect::{Addresses, Connect, Dialer, race::Race},
-    drain::{Sessions, Stop},
-    driver::now,
     listener::Listener,
+    room::Room,
 };
 
 /// A TCP proxy in front of a balancer's backends.
@@ -84,6 +81,7 @@ struct Inner<T> {
     #[cfg(feature = "proxy-protocol")]
     send_proxy: Option<Version>,
     race: Arc<Race>,
+    room: Arc<Room>,
 }
 
 /// All but what connecting has learned.
@@ -100,6 +98,7 @@ impl<T> Clone for Inner<T> {
             #[cfg(feature = "proxy-protocol")]
             send_proxy: self.send_proxy,
             race: Arc::default(),
+            room: Arc::clone(&self.room),
         }
     }
 }
@@ -148,6 +147,7 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
             #[cfg(feature = "proxy-protocol")]
             send_proxy: None,
             race: Arc::default(),
+            room: Arc::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -185,14 +185,16 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
         self.with(|inner| inner.send_proxy = version)
     }
 
-    /// The same in the place of another one over the same balancer: what that has learned about connecting goes on.
+    /// The same in the place of another one: its clients count, and over the same balancer what it has learned about
+    /// connecting goes on.
     #[must_use]
-    pub fn succeeding(mut self, other: &Self) -> Self {
-        if Arc::ptr_eq(&self.inner.balancer, &other.inner.balancer) {
-            let race = Arc::clone(&other.inner.race);
-            self = self.with(|inner| inner.race = race);
-        }
-        self
+    pub fn succeeding(self, other: &Self) -> Self {
+        self.with(|inner| {
+            inner.room = Arc::clone(&other.inner.room);
+            if Arc::ptr_eq(&inner.balancer, &other.inner.balancer) {
+                inner.race = Arc::clone(&other.inner.race);
+            }
+        })
     }
 
     fn with(mut self, change: impl FnOnce(&mut Inner<T>)) -> Self {
@@ -203,7 +205,8 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
     /// Serves a listener until `shutdown`: then everybody who has connected is accepted, it is closed, and sessions may go
     /// on for the grace period. Dropping the future ends them at once.
     ///
-    /// Nobody else comes through its socket any more, not even where a clone of the listener is still open.
+    /// Nobody else comes through its socket any more, not even where a clone of the listener is still open. Meanwhile as
+    /// many are accepted as there are descriptors for, each with one to its backend; others wait in the queue.
     ///
     /// # Errors
     /// When the listener cannot be used any more.
@@ -232,51 +235,12 @@ impl<T: Send + Sync + 'static> TcpProxy<T> {
         shutdown: impl Future<Output = ()> + Send,
     ) -> io::Result<Served> {
         let alarms = Arc::<Alarms>::default();
-        tokio::select! {
+        let cut = tokio::select! {
             biased;
-            served = Self::serve_with(proxies, &alarms, listener, shutdown) => served,
+            cut = serve(Host::new(proxies, Arc::clone(&alarms)), listener, shutdown) => cut?,
             never = Arc::clone(&alarms).ring() => match never {},
-        }
-    }
-
-    async fn serve_with(
-        mut proxies: watch::Receiver<Self>,
-        alarms: &Arc<Alarms>,
-        mut listener: Listener,
-        shutdown: impl Future<Output = ()> + Send,
-    ) -> io::Result<Served> {
-        let at_the_end = proxies.clone();
-        let mut latest = proxies.borrow_and_update().clone();
-        let mut sessions = Sessions::default();
-        let mut rng = latest.rng();
-        let mut begin = |sessions: &mut Sessions, (client, peer)| {
-            // A look at a number; an error is the end of the sender, which sends nothing more.
-            if proxies.has_changed().unwrap_or(false) {
-                latest = proxies.borrow_and_update().clone();
-            }
-            sessions.spawn(Session::new(&latest.inner, client, peer, rng.next_u64(), alarms));
         };
-        tokio::pin!(shutdown);
-        loop {
-            tokio::select! {
-                // First, because under a load that never lets the queue run empty nothing behind it would be asked.
-                biased;
-                () = &mut shutdown => break,
-                accepted = listener.accept() => begin(&mut sessions, accepted?),
-            }
-        }
-        let grace = at_the_end.borrow().inner.settings.grace;
-        // Nobody is waited for to speak: clients are handed out as soon as they have connected.
-        let stop = Stop { grace, speech: Duration::ZERO };
-        Ok(Served { cut: stop.run(listener, sessions, begin).await? })
-    }
-
-    fn rng(&self) -> SmallRng {
-        let seed = self.inner.seed.unwrap_or_else(|| {
-            use std::hash::{BuildHasher as _, RandomState};
-            RandomState::new().hash_one(now())
-        });
-        SmallRng::seed_from_u64(seed)
+        Ok(Served { cut })
     }
 }
 
