@@ -127,8 +127,16 @@ impl Body {
         self.ended && self.piece.is_none() && !self.splice.is_filled()
     }
 
-    /// Whether the source has said all of it.
+    /// Whether the source has said all of it. Some of that may still be at hand.
     pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Nothing more of it is sent. Whether what is at hand from now on comes behind it: if the source has said all of it.
+    pub(super) fn drop_rest(&mut self, input: &mut Buffer) -> bool {
+        if let Some(piece) = self.piece.take() {
+            input.consume(piece.stands_for);
+        }
         self.ended
     }
 
@@ -210,28 +218,28 @@ impl Body {
 
     fn make_piece(&mut self, input: &mut Buffer) -> Result<(), Fault> {
         while self.piece.is_none() && !self.ended && !input.is_empty() {
-            let (data, stands_for) = match &mut self.source {
+            let (data, stands_for, is_last) = match &mut self.source {
                 Source::Length(left) => {
                     let count = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                     *left -= count as u64;
-                    self.ended = *left == 0;
-                    (0..count, count)
+                    (0..count, count, *left == 0)
                 }
-                Source::UntilClose => (0..input.len(), input.len()),
+                Source::UntilClose => (0..input.len(), input.len(), false),
                 Source::Chunked(reader) => {
                     let read = reader.read(input.filled_mut(), &mut self.trailers);
                     let read = read.map_err(|_| Fault::Bad(Reason::BadChunk))?;
-                    self.ended = read.done;
                     if !self.passes_trailers {
                         self.trailers.clear();
                     }
-                    (read.data, read.consumed)
+                    (read.data, read.consumed, read.done)
                 }
             };
             let sum = self.moved + data.len() as u64;
             if self.limit.is_some_and(|limit| sum > limit) {
+                // It stays at hand: nobody knows any more where the next request begins.
                 return Err(Fault::Bad(Reason::BodyTooLarge));
             }
+            self.ended = is_last;
             self.offer(input, data, stands_for);
         }
         Ok(())

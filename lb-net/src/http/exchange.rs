@@ -92,7 +92,9 @@ pub(super) async fn serve<T: Send + Sync + 'static>(parts: &mut Parts<T>) -> Nex
     match poll_fn(|cx| parts.poll_head(cx, &mut lead, began)).await {
         Ok(Some(asked)) => {
             parts.worker.books.count(Cells::began);
-            Exchange::new(parts, asked, lead, began).run().await
+            let mut exchange = Exchange::new(parts, asked, lead, began);
+            let next = exchange.run().await;
+            exchange.step_over(next)
         }
         Ok(None) => Next::Close,
         Err(reason) => refuse(parts, reason, began).await,
@@ -152,6 +154,12 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
             is_admitted: false,
             story,
         }
+    }
+
+    /// Whatever has become of its body: the next request begins behind it, or there is none.
+    fn step_over(&mut self, next: Next<T>) -> Next<T> {
+        let is_behind = self.upload.drop_rest(&mut self.parts.input);
+        if is_behind || !matches!(next, Next::Another) { next } else { Next::Linger }
     }
 
     async fn run(&mut self) -> Next<T> {

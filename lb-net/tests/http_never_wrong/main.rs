@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod advisories;
+mod bodies;
 mod crowd;
 mod cut;
 mod gone;

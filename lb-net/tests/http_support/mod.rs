@@ -18,6 +18,7 @@ use lb_core::{
     rand::{SeedableRng, rngs::SmallRng},
 };
 use lb_net::{
+    connect::Connect,
     http::{HttpProxy, Served, Settings},
     listener,
 };
@@ -52,24 +53,34 @@ impl Front {
         let balancer = Balancer::new(config, Instant::now(), &mut SmallRng::seed_from_u64(1), address);
         let mut settings = Settings::default();
         change(&mut settings);
-        Self::serving(balancer, |proxy| proxy.with_settings(settings))
+        Self::serving(balancer, HttpProxy::new, |proxy| proxy.with_settings(settings))
+    }
+
+    /// With connections to backends that are made in another way.
+    pub(crate) fn connecting(config: &str, connector: Arc<dyn Connect<SocketAddr>>) -> Self {
+        let address = |backend: &BackendConfig| backend.name.parse().unwrap();
+        let config = config.parse().unwrap();
+        let balancer = Balancer::new(config, Instant::now(), &mut SmallRng::seed_from_u64(1), address);
+        Self::serving(balancer, |balancer| HttpProxy::with_connector(balancer, connector), |proxy| proxy)
     }
 
     /// With another proxy than usual.
     pub(crate) fn by(config: &str, change: impl FnOnce(HttpProxy<SocketAddr>) -> HttpProxy<SocketAddr>) -> Self {
         let address = |backend: &BackendConfig| backend.name.parse().unwrap();
         let config = config.parse().unwrap();
-        Self::serving(Balancer::new(config, Instant::now(), &mut SmallRng::seed_from_u64(1), address), change)
+        let balancer = Balancer::new(config, Instant::now(), &mut SmallRng::seed_from_u64(1), address);
+        Self::serving(balancer, HttpProxy::new, change)
     }
 
     fn serving(
         balancer: Balancer<SocketAddr>,
+        proxy: impl FnOnce(Arc<Balancer<SocketAddr>>) -> HttpProxy<SocketAddr>,
         change: impl FnOnce(HttpProxy<SocketAddr>) -> HttpProxy<SocketAddr>,
     ) -> Self {
         let balancer = Arc::new(balancer);
         let listener = listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().remove(0);
         let address = listener.local_addr().unwrap();
-        let proxy = change(HttpProxy::new(Arc::clone(&balancer)));
+        let proxy = change(proxy(Arc::clone(&balancer)));
         let own = proxy.clone();
         let ((stop, stopped), (abort, aborted)) = (oneshot::channel(), oneshot::channel::<()>());
         let serving = thread::spawn(move || {
