@@ -125,7 +125,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         };
         // Nobody else would notice that the client leaves.
         let _ = self.parts.socket.register();
-        self.parts.worker.begins_to_wait();
+        self.parts.worker.begins_to_wait(&self.parts.proxy.inner.common.waiting);
         let placed = self.wait_for_turn(&mut waiter).await;
         self.parts.worker.books.count(super::Cells::waited);
         self.story.queued = now().saturating_duration_since(began);

@@ -4,6 +4,8 @@
 //! fails stays where it was and the call goes on to the next, so that a request whose backend is full holds up none that
 //! may go elsewhere. One that is gone passes its call on too.
 
+mod lines;
+
 use std::{
     fmt,
     sync::{
@@ -19,6 +21,8 @@ use std::{
 };
 
 use lb_core::{BackendId, Queue, QueueFull, Ticket, WaitFor};
+
+pub(crate) use self::lines::Lines;
 
 /// Calls that may go on to the next in line between two pokes: a place that nobody can use (a draining backend, one that
 /// all have been to) must not keep a thousand busy. Beyond these the poke brings each its next try.

@@ -22,6 +22,7 @@ use super::{
     chance::{Chance, Draws},
     pool::{Pool, Watch},
     servant::Servants,
+    waiting::{Lines, Waiting},
 };
 use crate::{
     alarm::Alarms,
@@ -51,6 +52,7 @@ pub(super) struct Worker<T, P> {
     pub(super) books: Books,
     /// Told when somebody waits in line.
     waits: Notify,
+    lines: Lines,
     latest: Mutex<Latest<T>>,
     /// Counts the proxies that have been here.
     generation: AtomicU64,
@@ -87,6 +89,7 @@ impl<T: Send + Sync + 'static, P> Worker<T, P> {
             chance: Chance::new(rng),
             books,
             waits: Notify::new(),
+            lines: Lines::default(),
             latest: Mutex::new(Latest { proxies, inner, watch, stopping_since: None }),
             generation: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -189,9 +192,10 @@ impl<T: Send + Sync + 'static, P> Worker<T, P> {
         self.stopping.load(Relaxed)
     }
 
-    /// A request waits in line from now on.
-    pub(super) fn begins_to_wait(&self) {
+    /// A request waits in this line from now on.
+    pub(super) fn begins_to_wait(&self, waiting: &Waiting) {
         self.books.count(Cells::waits);
+        self.lines.add(waiting);
         self.waits.notify_one();
     }
 
@@ -201,9 +205,7 @@ impl<T: Send + Sync + 'static, P> Worker<T, P> {
             self.waits.notified().await;
             loop {
                 sleep(POKE).await;
-                let waiting = self.known().inner.common.waiting.clone();
-                waiting.poke(now());
-                if waiting.len() == 0 {
+                if !self.lines.poke(now()) {
                     break;
                 }
             }

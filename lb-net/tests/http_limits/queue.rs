@@ -1,10 +1,12 @@
 //! Backends have so many places, and who finds none waits in line.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
+
+use lb_net::http::HttpProxy;
 
 use crate::{
     GET, LIMIT, front, gated, get,
-    http_support::{self, Front},
+    http_support::{self, Front, balancer},
     is_in_time, queued,
     wire::{Backend, Gate, show},
 };
@@ -63,6 +65,21 @@ fn who_waits_too_long_is_told_to_come_again() {
     gate.open();
     assert_eq!(first.answer("GET").text(), "/0");
     assert_eq!(backend.requests().len(), 1);
+}
+
+#[test]
+fn who_waits_is_looked_after_where_clients_come_to_other_backends_by_now() {
+    let gate = Gate::default();
+    let (backend, other) = (gated(&[(0, &gate)]), Backend::named("other"));
+    let front = Front::with(&format!("{}:1", backend.word()), |settings| settings.queue.time = LIMIT);
+    let (mut first, mut late) = (queued(&front, 0), queued(&front, 1));
+    let begin = Instant::now();
+    front.goes_on(HttpProxy::new(Arc::new(balancer(other.word().parse().unwrap()))));
+    assert_eq!(late.answer("GET").field("lb-reason"), "queue-timeout");
+    is_in_time(begin);
+    assert_eq!(front.ask(GET).text(), "other");
+    gate.open();
+    assert_eq!(first.answer("GET").text(), "/0");
 }
 
 #[test]

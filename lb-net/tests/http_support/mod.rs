@@ -22,7 +22,7 @@ use lb_net::{
     http::{HttpProxy, Served, Settings},
     listener,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::wire::{Backend, Client, PATIENCE};
 
@@ -31,7 +31,7 @@ use crate::wire::{Backend, Client, PATIENCE};
 pub(crate) struct Front {
     pub(crate) address: SocketAddr,
     pub(crate) balancer: Arc<Balancer<SocketAddr>>,
-    proxy: HttpProxy<SocketAddr>,
+    proxies: watch::Sender<HttpProxy<SocketAddr>>,
     stop: Option<oneshot::Sender<()>>,
     abort: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<Option<io::Result<Served>>>>,
@@ -49,27 +49,20 @@ impl Front {
     }
 
     pub(crate) fn of(config: Config, change: impl FnOnce(&mut Settings)) -> Self {
-        let address = |backend: &BackendConfig| backend.name.parse().unwrap();
-        let balancer = Balancer::new(config, Instant::now(), &mut SmallRng::seed_from_u64(1), address);
         let mut settings = Settings::default();
         change(&mut settings);
-        Self::serving(balancer, HttpProxy::new, |proxy| proxy.with_settings(settings))
+        Self::serving(balancer(config), HttpProxy::new, |proxy| proxy.with_settings(settings))
     }
 
     /// With connections to backends that are made in another way.
     pub(crate) fn connecting(config: &str, connector: Arc<dyn Connect<SocketAddr>>) -> Self {
-        let address = |backend: &BackendConfig| backend.name.parse().unwrap();
-        let config = config.parse().unwrap();
-        let balancer = Balancer::new(config, Instant::now(), &mut SmallRng::seed_from_u64(1), address);
+        let balancer = balancer(config.parse().unwrap());
         Self::serving(balancer, |balancer| HttpProxy::with_connector(balancer, connector), |proxy| proxy)
     }
 
     /// With another proxy than usual.
     pub(crate) fn by(config: &str, change: impl FnOnce(HttpProxy<SocketAddr>) -> HttpProxy<SocketAddr>) -> Self {
-        let address = |backend: &BackendConfig| backend.name.parse().unwrap();
-        let config = config.parse().unwrap();
-        let balancer = Balancer::new(config, Instant::now(), &mut SmallRng::seed_from_u64(1), address);
-        Self::serving(balancer, HttpProxy::new, change)
+        Self::serving(balancer(config.parse().unwrap()), HttpProxy::new, change)
     }
 
     fn serving(
@@ -81,18 +74,30 @@ impl Front {
         let listener = listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().remove(0);
         let address = listener.local_addr().unwrap();
         let proxy = change(proxy(Arc::clone(&balancer)));
-        let own = proxy.clone();
+        let (proxies, latest) = watch::channel(proxy);
         let ((stop, stopped), (abort, aborted)) = (oneshot::channel(), oneshot::channel::<()>());
         let serving = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    served = proxy.serve(listener, async { drop(stopped.await) }) => Some(served),
+                    served = HttpProxy::serve_latest(latest, listener, async { drop(stopped.await) }) => Some(served),
                     _ = aborted => None,
                 }
             })
         });
-        Self { address, balancer, proxy: own, stop: Some(stop), abort: Some(abort), serving: Some(serving) }
+        Self { address, balancer, proxies, stop: Some(stop), abort: Some(abort), serving: Some(serving) }
+    }
+
+    /// From now on this one serves, which goes on where the one before was.
+    pub(crate) fn goes_on(&self, proxy: HttpProxy<SocketAddr>) {
+        self.proxies.send_modify(|latest| *latest = proxy.succeeding(latest));
+    }
+
+    /// The same over its balancer, with other settings than usual.
+    pub(crate) fn goes_on_with(&self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        self.goes_on(HttpProxy::new(Arc::clone(&self.balancer)).with_settings(settings));
     }
 
     /// A client of it.
@@ -115,7 +120,7 @@ impl Front {
 
     /// Requests that wait in line.
     pub(crate) fn waiting(&self) -> u64 {
-        self.proxy.stats().waiting
+        self.proxies.borrow().stats().waiting
     }
 
     /// Every place has been given back.
@@ -148,6 +153,12 @@ impl Drop for Front {
             assert!(thread::panicking() || ended.is_ok(), "the proxy panicked");
         }
     }
+}
+
+/// Over these backends, whose names are where they are.
+pub(crate) fn balancer(config: Config) -> Balancer<SocketAddr> {
+    let address = |backend: &BackendConfig| backend.name.parse().unwrap();
+    Balancer::new(config, Instant::now(), &mut SmallRng::seed_from_u64(1), address)
 }
 
 /// Waits for something that has no event of its own.
