@@ -47,12 +47,14 @@ impl Room {
         Place(Arc::clone(self))
     }
 
-    /// Waits until there are fewer than `most`, for which some that have no request are closed.
-    pub(crate) async fn wait(self: &Arc<Self>, most: usize) -> Place {
+    /// Waits until there are fewer than `most` says, for which some that have no request are closed. It is asked anew
+    /// whenever there may be room.
+    pub(crate) async fn wait(self: &Arc<Self>, most: impl Fn() -> usize) -> Place {
         loop {
             let left = self.left.notified();
             tokio::pin!(left);
             left.as_mut().enable();
+            let most = most();
             if let Some(place) = self.try_enter(most) {
                 #[cfg(feature = "http")]
                 self.ask_to_leave(0);
@@ -67,7 +69,7 @@ impl Room {
     }
 }
 
-/// Those who have no request make room.
+/// Those who have no request make room, and how much there is may change.
 #[cfg(feature = "http")]
 impl Room {
     fn ask_to_leave(&self, count: usize) {
@@ -75,6 +77,11 @@ impl Room {
         if count > 0 {
             self.crowded.notify_waiters();
         }
+    }
+
+    /// More may be allowed than before: whoever waits asks.
+    pub(crate) fn look_again(&self) {
+        self.left.notify_waiters();
     }
 
     /// Ready when somebody waits for room.

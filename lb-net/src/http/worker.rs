@@ -108,8 +108,9 @@ impl<T: Send + Sync + 'static, P> Worker<T, P> {
         if !Arc::ptr_eq(&latest.inner.balancer, &inner.balancer) {
             latest.watch = self.pool.watch(&inner.balancer);
         }
-        latest.inner = inner;
+        let before = std::mem::replace(&mut latest.inner, inner);
         self.generation.fetch_add(1, Release);
+        before.common.room.look_again();
     }
 
     /// Room for one more connection, if there is some at once.
@@ -121,11 +122,10 @@ impl<T: Send + Sync + 'static, P> Worker<T, P> {
     /// Waits for it.
     pub(super) async fn room(&self) -> Place {
         let inner = self.known().inner;
-        let most = self.most(&inner);
         if let Some(observer) = &inner.observer {
-            observer.crowded(most);
+            observer.crowded(self.most(&inner));
         }
-        inner.common.room.wait(most).await
+        inner.common.room.wait(|| self.most(&self.known().inner)).await
     }
 
     /// Room for one more, however many there are.

@@ -101,6 +101,6 @@ impl<T: Send + Sync + 'static> Host<T> {
     /// Waits for it.
     async fn room(&self) -> Place {
         self.inner.tell(|observer| observer.crowded(self.affordable));
-        self.inner.room.wait(self.affordable).await
+        self.inner.room.wait(|| self.affordable).await
     }
 }
