@@ -4,6 +4,7 @@ use std::{
     future::{Future, poll_fn},
     sync::Arc,
     task::Poll,
+    time::Instant,
 };
 
 use lb_core::{Lease, NoPick, Request, Tried};
@@ -112,10 +113,9 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
 
     /// Waits for a place, in the order of arrival, for as long as requests may, and as long as the client is there.
     async fn wait_in_line(&mut self, arrival: Arrival) -> Result<Lease<T>, Failure> {
-        let queue = self.parts.proxy.inner.settings.queue;
-        let began = now();
+        let (began, length) = (now(), self.parts.proxy.inner.settings.queue.length as usize);
         let needs = self.needs().unwrap_or(Needs::Any);
-        let (length, until) = (queue.length as usize, pace::after(began, queue.time));
+        let (until, reason) = self.line_limit(began);
         let joined = self.parts.proxy.inner.common.waiting.join(arrival, needs, length, until);
         let Ok(mut waiter) = joined else {
             return match self.lose_pin() {
@@ -126,7 +126,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         // Nobody else would notice that the client leaves.
         let _ = self.parts.socket.register();
         self.parts.worker.begins_to_wait(&self.parts.proxy.inner.common.waiting);
-        let placed = self.wait_for_turn(&mut waiter).await;
+        let placed = self.wait_for_turn(&mut waiter, reason).await;
         self.parts.worker.books.count(super::Cells::waited);
         self.story.queued = now().saturating_duration_since(began);
         match placed {
@@ -143,7 +143,15 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         self.asked.pin.take().is_some()
     }
 
-    async fn wait_for_turn(&mut self, waiter: &mut Waiter) -> Result<Lease<T>, Failure> {
+    /// Until when it may be in line, and what it is called when that is over.
+    fn line_limit(&self, began: Instant) -> (Instant, Reason) {
+        let settings = &self.parts.proxy.inner.settings;
+        let own = (pace::after(began, settings.queue.time), Reason::QueueTimeout);
+        pace::whole(self.began, &settings.times).filter(|(until, _)| *until < own.0).unwrap_or(own)
+    }
+
+    /// `limit`: what is over when its time is.
+    async fn wait_for_turn(&mut self, waiter: &mut Waiter, limit: Reason) -> Result<Lease<T>, Failure> {
         loop {
             let turn = poll_fn(|cx| {
                 if let Poll::Ready(turn) = waiter.poll_turn(cx) {
@@ -157,12 +165,12 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             });
             self.picked_at = match turn.await? {
                 Ok(()) => now(),
-                Err(_) if self.lose_pin() => {
-                    return self.pick().map_err(|_| Failure::NoPlace(Reason::QueueTimeout));
+                Err(_) if limit == Reason::QueueTimeout && self.lose_pin() => {
+                    return self.pick().map_err(|_| Failure::NoPlace(limit));
                 }
                 Err(_) => {
                     self.tell_of(NoConnection::NoPick(NoPick::AllFull));
-                    return Err(Failure::NoPlace(Reason::QueueTimeout));
+                    return Err(Failure::NoPlace(limit));
                 }
             };
             match self.pick() {
@@ -192,8 +200,9 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         };
         let mut tried = std::mem::take(&mut self.tried);
         let alarms = Arc::clone(&self.parts.worker.alarms);
-        let mut running = Running { exchange: self };
+        let mut running = Running { exchange: self, late: None };
         let connected = race::connect(track, &mut running, Some(lease), &mut tried, alarms).await;
+        let late = running.late;
         self.tried = tried;
         let connected_at = now();
         self.story.connect += connected_at.saturating_duration_since(began);
@@ -202,7 +211,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
                 self.tried.remove(lease.id());
                 Ok((lease, Upstream::fresh(stream, connected_at)))
             }
-            Err(NoConnection::ClientGone) => Err(Failure::ClientGone),
+            Err(NoConnection::ClientGone) => Err(late.map_or(Failure::ClientGone, Failure::TimedOut)),
             Err(NoConnection::Shortage) => {
                 self.tell_of(NoConnection::Shortage);
                 // Kept connections hold descriptors that others need now.
@@ -221,6 +230,8 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
 /// A request on the way to a connection.
 struct Running<'e, 'a, T> {
     exchange: &'e mut Exchange<'a, T>,
+    /// What is over: nobody waits for a connection any more.
+    late: Option<Reason>,
 }
 
 impl<T: Send + Sync + 'static> Contest<T> for Running<'_, '_, T> {
@@ -233,9 +244,14 @@ impl<T: Send + Sync + 'static> Contest<T> for Running<'_, '_, T> {
     }
 
     fn gone(&mut self) -> impl Future<Output = ()> + Send {
-        poll_fn(|cx| match self.exchange.parts.poll_gone(cx) {
-            Poll::Ready(Gone::Reset) => Poll::Ready(()),
-            _ => Poll::Pending,
+        poll_fn(|cx| {
+            let (parts, began) = (&mut *self.exchange.parts, self.exchange.began);
+            if let Poll::Ready(Gone::Reset) = parts.poll_gone(cx) {
+                return Poll::Ready(());
+            }
+            let whole = pace::whole(began, &parts.proxy.inner.settings.times);
+            self.late = parts.overdue([whole, None]);
+            if self.late.is_some() { Poll::Ready(()) } else { Poll::Pending }
         })
     }
 }

@@ -5,6 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lb_core::{
+    Request,
+    rand::{SeedableRng as _, rngs::SmallRng},
+};
 use lb_net::http::Settings;
 
 use crate::{
@@ -255,6 +259,21 @@ fn a_client_that_does_not_read_has_its_time() {
 }
 
 #[test]
+fn a_whole_request_has_its_time_in_line_too() {
+    let backend = Backend::named("x");
+    let front = Front::with(&format!("{}:1", backend.word()), |settings| settings.times.request = Some(LIMIT));
+    let mut rng = SmallRng::seed_from_u64(1);
+    let taken = front.balancer.pick(&Request::new(Instant::now()), &mut rng).unwrap();
+    let begin = Instant::now();
+    let late = front.ask(GET);
+    assert_eq!((late.status(), late.field("lb-reason")), (504, "request-timeout"), "{}", show(&late.head));
+    is_in_time(begin);
+    assert_eq!(front.waiting(), 0);
+    drop(taken);
+    assert_eq!(front.ask(GET).text(), "x");
+}
+
+#[test]
 fn a_backend_that_is_silent_to_connects_has_its_time() {
     // Its queue is full, so that the system drops whoever knocks.
     let queue = wire::socket();
@@ -268,6 +287,15 @@ fn a_backend_that_is_silent_to_connects_has_its_time() {
     assert!([502, 504].contains(&late.status()), "{}", show(&late.head));
     assert!(["connect-timeout", "connect-failed"].contains(&late.field("lb-reason")), "{}", show(&late.head));
     is_in_time(begin);
+    // It is a part of the whole request, as the next attempt is.
+    let whole = Front::with(&format!("{address} {address}"), |settings| {
+        (settings.times.request, settings.times.connect) = (Some(LIMIT * 3), LIMIT * 2);
+        settings.times.race = None;
+    });
+    let begin = Instant::now();
+    let late = whole.ask(GET);
+    assert_eq!((late.status(), late.field("lb-reason")), (504, "request-timeout"), "{}", show(&late.head));
+    is_within(LIMIT * 3, begin);
     // The next one is tried alongside, long before the time is over.
     let good = Backend::named("good");
     let both = Front::new(&format!("{address} {}", good.word()));
