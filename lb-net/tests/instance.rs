@@ -13,7 +13,7 @@ use std::{
         mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use lb_net::{
@@ -220,4 +220,74 @@ fn an_access_log_is_opened_with_its_service_and_again_when_it_was_rotated() {
     assert!(world.instance.finish_logs(Duration::from_secs(20)));
     assert!(log.exists());
     fs::remove_file(&log).unwrap();
+}
+
+/// Asks for this.
+fn ask(front: SocketAddr, target: &str) -> TcpStream {
+    let mut client = TcpStream::connect(front).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    write!(client, "GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    client
+}
+
+/// What it is told.
+fn answer(mut client: TcpStream) -> String {
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// The next request that comes to this backend: who answers it, and what is asked for.
+fn next_request(backend: &TcpListener) -> (TcpStream, String) {
+    let (mut stream, mut head) = (backend.accept().unwrap().0, Vec::new());
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    let head = String::from_utf8(head).unwrap();
+    (stream, head.split(' ').nth(1).unwrap().to_owned())
+}
+
+#[test]
+fn the_services_of_a_pool_wait_in_one_line_for_its_places() {
+    let (world, [one, two]) = (World::new(), [fresh_address(), fresh_address()]);
+    let backend = TcpListener::bind(fresh_address()).unwrap();
+    let text = format!(
+        "control.directory = {:?}\npools.web.groups = '{}:1'\n\
+         [services.one]\nlisten = '{one}'\npool = 'web'\nrole = 'http'\nhttp.queue.length = 1\n\
+         [services.two]\nlisten = '{two}'\npool = 'web'\nrole = 'http'\nhttp.queue.length = 2\n",
+        world.directory,
+        backend.local_addr().unwrap()
+    );
+    world.instance.apply(&config::parse(&text).unwrap().model).unwrap();
+    let waiting =
+        || world.instance.services().iter().flat_map(|service| &service.http).map(|http| http.waiting).sum::<u64>();
+    let waits_for = |count: u64| {
+        let begin = Instant::now();
+        while count > waiting() {
+            assert!(begin.elapsed() < Duration::from_secs(20), "in line are {}", waiting());
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let mut clients = vec![ask(one, "/0")];
+    let (mut stream, target) = next_request(&backend);
+    assert_eq!(target, "/0");
+    for (at, front) in [(1, two), (2, one), (3, two)] {
+        clients.push(ask(front, &format!("/{at}")));
+        waits_for(at);
+    }
+    // Each has as many in line as it may.
+    for front in [one, two] {
+        assert!(answer(ask(front, "/late")).contains("lb-reason: all-full"));
+    }
+    for (at, client) in clients.into_iter().enumerate() {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        assert!(answer(client).starts_with("HTTP/1.1 200 "));
+        if at < 3 {
+            let next = next_request(&backend);
+            assert_eq!(next.1, format!("/{}", at + 1), "in the order of arrival");
+            stream = next.0;
+        }
+    }
 }

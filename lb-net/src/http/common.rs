@@ -48,6 +48,12 @@ impl Common {
         }
     }
 
+    /// Over the balancer of another one: what there is one of for each balancer is the same.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.waiting = other.waiting.for_another();
+        self.race = Arc::clone(&other.race);
+    }
+
     /// Whether one more request may be repeated that a backend may have begun with.
     pub(super) fn may_retry(&self, retry: Retry, now: Instant) -> bool {
         let requests = self.counters.sum().requests;

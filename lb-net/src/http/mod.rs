@@ -80,8 +80,9 @@ pub use crate::{
 
 /// An HTTP reverse proxy in front of a balancer's backends.
 ///
-/// Clone it to serve several listeners; all clones share the balancer, the line of those who wait, and the counters. The
-/// balancer needs someone to [`drive`](crate::drive) it.
+/// Clone it to serve several listeners; all clones share the balancer, the line of those who wait, and the counters.
+/// Proxies that were made apart over one balancer are best put [in one line](Self::in_line_with). The balancer needs
+/// someone to [`drive`](crate::drive) it.
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use lb_core::{Balancer, Config, rand::{SeedableRng, rngs::SmallRng}};
@@ -239,6 +240,18 @@ impl<T: Send + Sync + 'static> HttpProxy<T> {
     pub fn succeeding(self, other: &Self) -> Self {
         let is_same = Arc::ptr_eq(&self.inner.balancer, &other.inner.balancer);
         self.with(|inner| inner.common.succeed(&other.inner.common, is_same))
+    }
+
+    /// The same, whose requests wait in one line with those of another one over the same balancer: a place that either
+    /// gives back is for who has waited longest. How many of its own may wait, and for how long, its settings say; it
+    /// counts, and has its limit of connections, by itself, which a clone has in common with what it was made from.
+    /// Over another balancer it stays as it is.
+    #[must_use]
+    pub fn in_line_with(self, other: &Self) -> Self {
+        if !Arc::ptr_eq(&self.inner.balancer, &other.inner.balancer) {
+            return self;
+        }
+        self.with(|inner| inner.common.join(&other.inner.common))
     }
 
     fn with(mut self, change: impl FnOnce(&mut Inner<T>)) -> Self {

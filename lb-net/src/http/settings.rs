@@ -130,7 +130,7 @@ pub struct Keep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Queueing {
-    /// How many may wait at a time: one more is answered with 503. 0: none waits.
+    /// How many of a service may wait at a time: one more is answered with 503. 0: none waits.
     pub length: u32,
     /// For how long each: then 503.
     pub time: Duration,

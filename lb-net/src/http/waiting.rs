@@ -34,9 +34,13 @@ const POKE: Duration = Duration::from_millis(50);
 /// All requests are alike as yet.
 const PRIORITY: u8 = 0;
 
-/// The line in front of one balancer, shared by all workers and services that pick from it.
+/// The line in front of one balancer, shared by all workers and services that pick from it, as one of these has it.
 #[derive(Clone, Default)]
-pub(crate) struct Waiting(Arc<Shared>);
+pub(crate) struct Waiting {
+    shared: Arc<Shared>,
+    /// How many are this service's: so many may wait, whatever others have in it. Changes with the line locked.
+    own: Arc<AtomicUsize>,
+}
 
 #[derive(Default)]
 struct Shared {
@@ -90,6 +94,8 @@ struct Line {
 
 struct Guest {
     needs: Needs,
+    /// Among whom it counts.
+    own: Arc<AtomicUsize>,
     turn: Turn,
     waker: Option<Waker>,
 }
@@ -173,9 +179,14 @@ impl Arrival {
 }
 
 impl Waiting {
-    /// How many wait.
+    /// The same line, for another service.
+    pub(crate) fn for_another(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), own: Arc::default() }
+    }
+
+    /// How many wait, whoever's they are.
     pub(crate) fn len(&self) -> usize {
-        self.0.len.load(Relaxed)
+        self.shared.len.load(Relaxed)
     }
 
     /// To be asked before a request's first pick: it must not overtake those who wait for the same. Who waits for a
@@ -185,7 +196,7 @@ impl Waiting {
         if self.len() == 0 {
             return Arrival { may_try: true, epoch: None };
         }
-        let line = self.0.line();
+        let line = self.shared.line();
         let is_wanted = |by: Needs| line.wanted.iter().any(|(needs, _)| *needs == by);
         let overtakes = is_wanted(needs) || (is_wanted(Needs::Any) && !matches!(needs, Needs::Backend(_)));
         let epoch = (!line.queue.is_empty()).then_some(line.epoch);
@@ -195,7 +206,7 @@ impl Waiting {
     /// Joins at the end, until this moment. The first turn comes at once if a place may have become free since `arrival`.
     ///
     /// # Errors
-    /// When `length` wait already.
+    /// When `length` of this service wait already.
     pub(crate) fn join(
         &self,
         arrival: Arrival,
@@ -203,15 +214,18 @@ impl Waiting {
         length: usize,
         until: Instant,
     ) -> Result<Waiter, QueueFull> {
-        let mut line = self.0.line();
-        line.queue.set_limit(length);
-        let ticket = line.queue.join(Guest { needs, turn: Turn::Waits, waker: None }, PRIORITY, until)?;
+        let mut line = self.shared.line();
+        let others = line.queue.len().saturating_sub(self.own.load(Relaxed));
+        line.queue.set_limit(others.saturating_add(length));
+        let guest = Guest { needs, own: Arc::clone(&self.own), turn: Turn::Waits, waker: None };
+        let ticket = line.queue.join(guest, PRIORITY, until)?;
+        self.own.fetch_add(1, Relaxed);
         let turn = if arrival.epoch == Some(line.epoch) { line.spare_for(needs) } else { Turn::Called(LUCK) };
         line.queue.get_mut(ticket).into_iter().for_each(|guest| guest.turn = turn);
         line.count(needs);
-        self.0.publish(&line);
+        self.shared.publish(&line);
         drop(line);
-        Ok(Waiter { shared: Arc::clone(&self.0), ticket, tries: false })
+        Ok(Waiter { shared: Arc::clone(&self.shared), ticket, tries: false })
     }
 
     /// There may be a place at this backend: to be called after the end of each lease.
@@ -230,7 +244,7 @@ impl Waiting {
 
     #[cold]
     fn call(&self, backend: BackendId) {
-        let mut line = self.0.line();
+        let mut line = self.shared.line();
         let first = line.queue.first();
         let waker = line.call_from(first, Call::at(backend));
         drop(line);
@@ -244,7 +258,7 @@ impl Waiting {
         if self.len() == 0 {
             return;
         }
-        let mut line = self.0.line();
+        let mut line = self.shared.line();
         if line.poked.is_some_and(|poked| now < poked + POKE) {
             return;
         }
@@ -252,12 +266,12 @@ impl Waiting {
         line.passes_left = MOST_PASSED_ON;
         let mut wakers = Vec::with_capacity(line.queue.len());
         while let Some((_, guest)) = line.queue.expire(now) {
-            line.discount(guest.needs);
+            line.forget(&guest);
             wakers.extend(guest.waker);
         }
         line.call_all(&mut wakers);
         line.tidy();
-        self.0.publish(&line);
+        self.shared.publish(&line);
         drop(line);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -334,7 +348,7 @@ impl Shared {
         let mut line = self.line();
         let after = line.queue.after(ticket);
         let Some(guest) = line.queue.leave(ticket) else { return };
-        line.discount(guest.needs);
+        line.forget(&guest);
         let rest = guest.turn.rest(by);
         let wakers = rest.map(|call| call.and_then(|call| line.call_from(after, call)));
         line.tidy();
@@ -443,6 +457,12 @@ impl Line {
             Some((_, count)) => *count += 1,
             None => self.wanted.push((needs, 1)),
         }
+    }
+
+    /// One who has left counts no more.
+    fn forget(&mut self, guest: &Guest) {
+        self.discount(guest.needs);
+        guest.own.fetch_sub(1, Relaxed);
     }
 
     fn discount(&mut self, needs: Needs) {

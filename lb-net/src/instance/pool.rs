@@ -24,6 +24,7 @@ use crate::{
     config::{Model, Name, Pool},
     connect::Addresses as _,
     discover::Found,
+    http::HttpProxy,
     manage::{Fleet as _, Managed, Process},
     probe::{Monitor, MonitorSpec, Switch},
     resolve::{self, Endpoint, ResolveError},
@@ -51,6 +52,8 @@ struct Watching {
 /// A pool that has clients.
 pub(super) struct RunningPool {
     pub(super) balancer: Arc<Backends>,
+    /// Serves nobody: the HTTP services of the pool wait in its line.
+    pub(super) line: HttpProxy<Endpoint>,
     pub(super) fleet: Arc<Managed<Endpoint>>,
     /// As the model has it.
     pool: Pool,
@@ -109,6 +112,7 @@ impl RunningPool {
         let mut running = Self {
             pool,
             fleet: Arc::new(fleet),
+            line: HttpProxy::new(Arc::clone(&balancer)),
             balancer,
             applied: config,
             port,

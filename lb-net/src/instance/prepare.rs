@@ -188,7 +188,7 @@ impl<'a> Prepared<'a> {
         for (name, service, listen) in places(model) {
             // Each service has a pool that runs by now.
             let Some(pool) = pools.get(service.pool()) else { continue };
-            let proxy = proxy(instance, name, service, &pool.balancer, logs.get(name));
+            let proxy = proxy(instance, name, service, pool, logs.get(name));
             let door = match (before.remove(listen), doors.remove(listen)) {
                 (Some(mut door), _) => {
                     let again = again.remove(listen).unwrap_or_default();

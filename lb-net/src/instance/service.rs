@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Backends, Instance, role::Proxy};
+use super::{Backends, Instance, pool::RunningPool, role::Proxy};
 use crate::{
     TcpProxy,
     config::{Http, Name, Service, Sessions},
@@ -12,18 +12,18 @@ use crate::{
     tcp::{AcceptProxy, Observer},
 };
 
-/// What serves the clients of a service that goes to these backends.
+/// What serves the clients of a service that goes to the backends of this pool.
 pub(super) fn proxy(
     instance: &Instance,
     name: &Name,
     service: &Service,
-    balancer: &Arc<Backends>,
+    pool: &RunningPool,
     log: Option<&AccessLog>,
 ) -> Proxy {
     let (sessions, observer) = (service.sessions(), instance.attendant.observer(name, service));
     match service.http() {
-        None => Proxy::Tcp(tcp(sessions, balancer, observer)),
-        Some(http) => Proxy::Http(self::http(http, sessions, balancer, observer).with_access_log(log.cloned())),
+        None => Proxy::Tcp(tcp(sessions, &pool.balancer, observer)),
+        Some(http) => Proxy::Http(self::http(http, sessions, pool, observer).with_access_log(log.cloned())),
     }
 }
 
@@ -41,10 +41,11 @@ fn tcp(sessions: &Sessions, balancer: &Arc<Backends>, observer: Option<Arc<dyn O
 fn http(
     http: &Http,
     sessions: &Sessions,
-    balancer: &Arc<Backends>,
+    pool: &RunningPool,
     observer: Option<Arc<dyn Observer>>,
 ) -> HttpProxy<Endpoint> {
-    let proxy = HttpProxy::with_connector(Arc::clone(balancer), Arc::new(dialer(sessions)))
+    let proxy = HttpProxy::with_connector(Arc::clone(&pool.balancer), Arc::new(dialer(sessions)))
+        .in_line_with(&pool.line)
         .with_settings(http.settings(sessions))
         .with_accept_proxy(accept_proxy(sessions));
     match observer {

@@ -15,7 +15,7 @@ impl Lines {
     /// Somebody has joined this one.
     pub(crate) fn add(&self, waiting: &Waiting) {
         let mut lines = self.lines();
-        if !lines.iter().any(|line| Arc::ptr_eq(&line.0, &waiting.0)) {
+        if !lines.iter().any(|line| Arc::ptr_eq(&line.shared, &waiting.shared)) {
             lines.push(waiting.clone());
         }
     }

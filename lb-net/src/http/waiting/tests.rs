@@ -167,7 +167,7 @@ fn under_a_limit_of_one_eight_are_served_in_the_order_of_their_arrival() {
         let (number, lease) = told.recv_timeout(PATIENCE).unwrap();
         assert_eq!(number, turn);
         // Whoever tries in the moment in which the place is given back has it, wherever in line.
-        while client.waiting.0.line().is_trying() {
+        while client.waiting.shared.line().is_trying() {
             thread::yield_now();
         }
         client.end(lease);
@@ -377,6 +377,26 @@ fn the_line_has_an_end() {
     let other = join(2).unwrap();
     drop((one, other));
     assert_eq!(join(0).map(|_| ()), Err(QueueFull));
+}
+
+#[test]
+fn each_service_has_as_many_in_the_line_as_it_may() {
+    let client = Client::of("a");
+    let other = Client { waiting: client.waiting.for_another(), ..client.clone() };
+    let now = Instant::now();
+    let join = |client: &Client, length, until| client.waiting.join(client.arrive(), Needs::Any, length, until);
+    let one = join(&client, 1, now + LONG).unwrap();
+    let two = [2, 2].map(|length| join(&other, length, now).unwrap());
+    assert_eq!((client.waiting.len(), other.waiting.len()), (3, 3));
+    assert!(join(&client, 1, now).is_err() && join(&other, 2, now).is_err() && join(&other, 0, now).is_err());
+    drop(one);
+    assert!(join(&client, 1, now).is_ok());
+    client.waiting.poke(now);
+    let again = join(&other, 1, now + LONG).unwrap();
+    drop(two);
+    assert!(join(&other, 1, now).is_err(), "who was too late counts once");
+    drop(again);
+    assert_eq!((client.waiting.len(), join(&other, 1, now).is_ok()), (0, true));
 }
 
 #[test]
