@@ -161,6 +161,34 @@ fn kill_is_answered_and_then_the_session_ends_with_the_service() {
 }
 
 #[test]
+fn the_session_of_a_kill_ends_with_the_service_and_with_nothing_else() {
+    let scratch = Scratch::new();
+    let running = Running::start(&scratch.place(80), fleet("alpha"), Settings::default());
+    let mut streams = [(); 2].map(|()| UnixStream::connect(running.place.socket()).unwrap());
+    let greeting = format!("lb {} {}\n", std::process::id(), env!("CARGO_PKG_VERSION"));
+    streams.iter_mut().for_each(|stream| stream.read_exact(&mut vec![0; greeting.len()]).unwrap());
+    // As `echo kill | socat` does it, and one that has said more already.
+    for (stream, lines) in streams.iter_mut().zip([&b"kill\n"[..], b"kill\nshow\nquit\n"]) {
+        stream.write_all(lines).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+    for stream in &mut streams {
+        let mut heard = Vec::new();
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let ended = stream.read_to_end(&mut heard).map_err(|error| error.kind());
+        assert_eq!(ended, Err(std::io::ErrorKind::WouldBlock), "the port may still be open");
+        assert_eq!(String::from_utf8_lossy(&heard), "ok 0 0 kill\n");
+    }
+    running.closed.notify_one();
+    for stream in &mut streams {
+        stream.set_read_timeout(Some(HUNG)).unwrap();
+        // What was not read any more may reset it.
+        let ended = stream.read(&mut [0]).map_err(|error| error.kind());
+        assert!(matches!(ended, Ok(0) | Err(std::io::ErrorKind::ConnectionReset)), "{ended:?}");
+    }
+}
+
+#[test]
 fn who_is_no_lb_is_told_from_one() {
     let scratch = Scratch::new();
     let place = scratch.place(80);

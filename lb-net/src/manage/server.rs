@@ -175,8 +175,8 @@ async fn session(
         let written = session.reply(&reply).await;
         if end == Some(End::Kill) {
             fleet().kill();
-            // Until we are stopped: that is what the client waits for.
-            let _ = session.read().await;
+            // That is what the client waits for, also one that says nothing more or has said more already.
+            let _ = session.ended.changed().await;
         }
         if end.is_some() || written.is_err() {
             return;
