@@ -18,8 +18,6 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 /// How long another one may take to start; it is done in microseconds.
 pub(crate) const START: Duration = Duration::from_secs(5);
-/// How long it may take to stop while another one starts.
-pub(crate) const STOP: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Device and inode of what is at a name.

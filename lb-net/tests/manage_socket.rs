@@ -16,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Barrier, Mutex, mpsc},
     thread::{self},
+    time::{Duration, Instant},
 };
 
 use controlled::*;
@@ -182,6 +183,25 @@ fn starting_and_stopping_side_by_side_leaves_the_last_one_serving() {
         }
     });
     drop(ControlSocket::claim(&place).unwrap());
+    assert_eq!(files(&scratch.control()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn who_stops_waits_for_nobody_who_starts() {
+    let scratch = Scratch::new();
+    let starts = || {
+        let socket = ControlSocket::claim(&scratch.place(80)).unwrap();
+        let directory = fs::File::open(scratch.control()).unwrap();
+        rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        let began = Instant::now();
+        drop(socket);
+        began.elapsed()
+    };
+    // Others use this machine too: one good time will do.
+    assert!((0..5).any(|_| starts() < Duration::from_millis(50)));
+    assert!(!scratch.place(80).socket().exists());
+    // Its directory was not its own to remove. Whoever starts clears it away.
+    drop(ControlSocket::claim(&scratch.place(81)).unwrap());
     assert_eq!(files(&scratch.control()), Vec::<PathBuf>::new());
 }
 

@@ -3,6 +3,7 @@
 use std::{
     io,
     os::{fd::OwnedFd, unix::net::UnixListener},
+    time::Duration,
 };
 
 use rustix::{
@@ -16,7 +17,7 @@ use super::{
     rendezvous::NAME,
     sweep::{sweep, take_back},
 };
-use crate::unix_socket::{Inhabitant, Lock, START, STOP, identity, inhabitant};
+use crate::unix_socket::{Inhabitant, Lock, START, identity, inhabitant};
 
 /// Clients that may wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -87,8 +88,9 @@ impl Drop for ControlSocket {
         if identity(&self.own, NAME).is_ok_and(|found| found == self.identity) {
             let _ = unlinkat(&self.own, NAME, AtFlags::empty());
         }
-        // Somebody who is starting may want the directory: it is theirs then.
-        if let Ok(Some(_alone)) = Lock::take(&self.all, STOP) {
+        // Somebody who is starting may want the directory: it is theirs then, or the next one clears it away. Nobody
+        // waits for them here: this may be a thread that serves.
+        if let Ok(Some(_alone)) = Lock::take(&self.all, Duration::ZERO) {
             let _ = unlinkat(&self.all, &self.name, AtFlags::REMOVEDIR);
         }
     }

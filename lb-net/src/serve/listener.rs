@@ -8,6 +8,7 @@ use std::{
         unix::{ffi::OsStrExt as _, net::UnixListener},
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::{
@@ -22,11 +23,13 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::{
     http_address::HttpAddress,
     listener::bind,
-    unix_socket::{Inhabitant, Lock, START, STOP, identity, inhabitant},
+    unix_socket::{Inhabitant, Lock, START, identity, inhabitant},
 };
 
 /// Clients that may wait to be accepted.
 const BACKLOG: i32 = 128;
+/// How long another one may take to start while this one stops.
+const STOP: Duration = Duration::from_millis(100);
 
 /// A socket that listens for HTTP. It may be bound before there is a runtime, and before privileges are dropped.
 ///
