@@ -1,7 +1,7 @@
 //! Rounds of checks against a balancer that runs.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     fmt,
     hash::{BuildHasher, RandomState},
@@ -17,7 +17,7 @@ use lb_core::{
     rand::{SeedableRng, rngs::SmallRng},
 };
 use tokio::{
-    sync::{Notify, oneshot, watch},
+    sync::{oneshot, watch},
     time::{Instant, sleep_until},
 };
 
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::driver::{later, now};
 
-/// How late a new backend may be seen.
+/// How late a change may be seen that nobody puts into force: where nobody [drives](crate::drive) the balancer.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What comes due within this time is begun together: one look at the balancer serves it all.
 const BATCH: Duration = Duration::from_millis(10);
@@ -125,14 +125,23 @@ impl Monitor {
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
         let rng = SmallRng::seed_from_u64(seed);
         let (slots, rounds) = (BTreeMap::new(), FuturesUnordered::new());
-        let beats =
-            |now| Beats { monitor: self, balancer, addresses, rng, slots, rounds, serial: 0, looked: None, wake: now };
+        let beats = |now| Beats {
+            monitor: self,
+            balancer,
+            addresses,
+            rng,
+            slots,
+            rounds,
+            serial: 0,
+            look: now,
+            woke: None,
+            wake: now,
+        };
         async move {
-            let news = Arc::new(Notify::new());
+            let (sender, news) = watch::channel(());
             let beats = beats(Instant::now());
-            let told = Arc::downgrade(&news);
-            beats.balancer.on_publish(move || told.upgrade().map(|news| news.notify_one()).is_some());
-            beats.run(switch, &news).await;
+            beats.balancer.on_publish(move || sender.send(()).is_ok());
+            beats.run(switch, news).await;
         }
     }
 
@@ -169,6 +178,7 @@ enum Slot {
 
 /// What is known of a backend.
 struct Known {
+    name: String,
     slot: Slot,
     /// Which one it was, and how often people had enabled it.
     version: (u64, u64),
@@ -186,14 +196,16 @@ struct Beats<T, A> {
     /// All in this one task, so that dropping it drops them at once.
     rounds: FuturesUnordered<Round>,
     serial: u64,
-    looked: Option<Instant>,
     /// When to look at the balancer again.
+    look: Instant,
+    /// When it last did what was due, and when to do so again.
+    woke: Option<Instant>,
     wake: Instant,
 }
 
 impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
     /// `news`: a change of the balancer has come into force.
-    async fn run(mut self, mut switch: watch::Receiver<bool>, news: &Notify) {
+    async fn run(mut self, mut switch: watch::Receiver<bool>, mut news: watch::Receiver<()>) {
         loop {
             let (on, is_new) = {
                 let state = switch.borrow_and_update();
@@ -206,13 +218,19 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
             if !on {
                 self.slots.keys().for_each(|id| self.tell_next(*id, None));
             }
-            if on && self.wake <= Instant::now() {
-                self.look(Instant::now());
+            let now = Instant::now();
+            if on && self.wake <= now {
+                // None is looked at that was disabled before.
+                if self.look <= now || news.has_changed().unwrap_or(false) {
+                    news.mark_unchanged();
+                    self.look(now);
+                }
+                self.begin(now);
             }
             tokio::select! {
                 Some(ended) = self.rounds.next() => ended.into_iter().for_each(|found| self.end(found)),
                 _ = switch.changed() => self.make_all_due(Instant::now()),
-                () = news.notified(), if on => self.look_soon(Instant::now()),
+                Ok(()) = news.changed(), if on => self.look_at(Instant::now()),
                 () = sleep_until(self.wake), if on => {}
             }
         }
@@ -222,48 +240,80 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
         for known in self.slots.values_mut().filter(|known| matches!(known.slot, Slot::Due(_))) {
             known.slot = Slot::Due(now);
         }
-        self.wake = now;
+        (self.look, self.wake) = (now, now);
     }
 
-    /// Not for each of many changes: they are looked at together.
-    fn look_soon(&mut self, at: Instant) {
-        let soonest = self.looked.map_or(at, |looked| at.max(looked + BATCH));
+    fn look_at(&mut self, at: Instant) {
+        self.look = self.look.min(at);
+        self.wake_at(at);
+    }
+
+    /// Not for each of many: what comes close together is done together.
+    fn wake_at(&mut self, at: Instant) {
+        let soonest = self.woke.map_or(at, |woke| at.max(woke + BATCH));
         self.wake = self.wake.min(soonest);
     }
 
-    /// Looks at the balancer: who is new, who is gone, whose turn it is.
+    /// Looks at the balancer: who is new, who is gone, who is to be looked after.
     fn look(&mut self, now: Instant) {
-        let (mut before, mut next, mut begin) = (std::mem::take(&mut self.slots), now + LOOK_EVERY, BTreeMap::new());
+        let mut before = std::mem::take(&mut self.slots);
         for backend in self.balancer.stats().backends {
             let (id, covered) = (backend.id, self.monitor.covers(&backend));
             let version = (backend.serial, backend.enabled_times);
             // What was known before is old, and so is what a round finds that is under way.
             let known = before.remove(&id).filter(|known| known.version == version || known.slot == Slot::Idle);
-            let (known, lifeline) = known.map_or((Slot::Due(now), None), |known| (known.slot, known.lifeline));
-            let slot = match known {
-                Slot::Running(serial) => Slot::Running(serial),
-                Slot::Due(due) if covered && due > now => Slot::Due(due),
-                // Whom it looks after again, or for the first time, it looks at at once: what it knows may be old.
-                Slot::Idle | Slot::Due(_) if covered => {
-                    let due = later(now, self.pause());
-                    self.tell_next(id, Some(due));
-                    self.serial += 1;
-                    begin.insert(id, (backend.name, self.serial, due));
-                    Slot::Running(self.serial)
-                }
-                Slot::Idle => Slot::Idle,
-                Slot::Due(_) => {
+            let (slot, lifeline) = known.map_or((Slot::Due(now), None), |known| (known.slot, known.lifeline));
+            let slot = match slot {
+                // Whom it looks after again it looks at at once: what it knows may be old.
+                Slot::Idle if covered => Slot::Due(now),
+                Slot::Due(_) if !covered => {
                     self.tell_next(id, None);
                     Slot::Idle
                 }
+                slot => slot,
             };
-            if let Slot::Due(due) = slot {
-                next = next.min(due);
-            }
-            self.slots.insert(id, Known { slot, version, lifeline });
+            self.slots.insert(id, Known { name: backend.name, slot, version, lifeline });
         }
-        self.begin(begin);
-        (self.looked, self.wake) = (Some(now), next.max(now + BATCH));
+        self.look = now + LOOK_EVERY;
+    }
+
+    /// Begins the rounds that are due.
+    fn begin(&mut self, now: Instant) {
+        let is_due = |known: &Known| matches!(known.slot, Slot::Due(due) if due <= now);
+        let due = self.slots.iter().filter(|(_, known)| is_due(known));
+        let mut due: BTreeSet<BackendId> = due.map(|(id, _)| *id).collect();
+        if !due.is_empty() {
+            let balancer = Arc::clone(&self.balancer);
+            let mut rounds = Vec::with_capacity(due.len());
+            balancer.for_each(|id, payload| {
+                if due.remove(&id) {
+                    rounds.push((id, (self.addresses)(payload)));
+                }
+            });
+            rounds.into_iter().for_each(|(id, addresses)| self.begin_round(id, addresses, now));
+            // Removed since it was looked up.
+            self.slots.retain(|id, _| !due.contains(id));
+        }
+        let next =
+            self.slots.values().filter_map(|known| if let Slot::Due(due) = known.slot { Some(due) } else { None });
+        self.wake = next.fold(self.look, Instant::min).max(now + BATCH);
+        self.woke = Some(now);
+    }
+
+    fn begin_round(&mut self, id: BackendId, addresses: Vec<SocketAddr>, now: Instant) {
+        let Some(known) = self.slots.get_mut(&id) else { return };
+        self.serial += 1;
+        let (serial, (lifeline, cut)) = (self.serial, oneshot::channel());
+        (known.slot, known.lifeline) = (Slot::Running(serial), Some(lifeline));
+        let round = super::check::round(Arc::clone(&self.monitor.checks), id, known.name.clone(), addresses);
+        let next = later(now, self.monitor.pace.jittered(self.monitor.pace.interval, &mut self.rng));
+        self.tell_next(id, Some(next));
+        self.rounds.push(Box::pin(async move {
+            tokio::select! {
+                finding = round => Some(Found { finding, serial, next }),
+                _ = cut => None,
+            }
+        }));
     }
 
     /// For whoever asks the balancer. One that is gone needs no telling.
@@ -271,41 +321,12 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
         let _ = self.balancer.set_next_probe(id, at.map(Instant::into_std));
     }
 
-    fn begin(&mut self, mut whom: BTreeMap<BackendId, (String, u64, Instant)>) {
-        let (rounds, addresses, checks) = (&self.rounds, &self.addresses, &self.monitor.checks);
-        if whom.is_empty() {
-            return;
-        }
-        self.balancer.for_each(|id, payload| {
-            if let Some((name, serial, next)) = whom.remove(&id) {
-                let round = super::check::round(Arc::clone(checks), id, name, addresses(payload));
-                let (lifeline, cut) = oneshot::channel();
-                if let Some(known) = self.slots.get_mut(&id) {
-                    known.lifeline = Some(lifeline);
-                }
-                rounds.push(Box::pin(async move {
-                    tokio::select! {
-                        finding = round => Some(Found { finding, serial, next }),
-                        _ = cut => None,
-                    }
-                }));
-            }
-        });
-        // Removed since it was looked up.
-        self.slots.retain(|id, _| !whom.contains_key(id));
-    }
-
-    fn pause(&mut self) -> Duration {
-        let RiseFall { interval, .. } = self.monitor.pace;
-        self.monitor.pace.jittered(interval, &mut self.rng)
-    }
-
     fn end(&mut self, Found { finding, serial, next }: Found) {
         // Unless it was removed meanwhile.
         let running = self.slots.get_mut(&finding.id).filter(|known| known.slot == Slot::Running(serial));
         let Some(known) = running else { return };
         known.slot = Slot::Due(next);
-        self.look_soon(next);
+        self.wake_at(next);
         if self.monitor.switch.is_enabled() {
             self.report(&finding);
         }
