@@ -395,6 +395,24 @@ impl<T: Send + Sync> Balancer<T> {
         Stats { backends, admitted_percent: self.shared.snapshot.load().admitted_percent() }
     }
 
+    /// The counters and gauges of one backend, if it is configured: for whoever asks about one of many.
+    /// ```
+    /// use lb_core::{BackendId, sim};
+    /// let mut world = sim::World::new(1);
+    /// let balancer = world.balancer("alpha beta::5".parse()?);
+    /// let beta = balancer.backend_stats(BackendId::new("beta", 0));
+    /// assert_eq!(beta.map(|beta| (beta.name, beta.limit)), Some(("beta".to_owned(), Some(5))));
+    /// assert_eq!(balancer.backend_stats(BackendId::new("gamma", 0)), None);
+    /// # Ok::<(), lb_core::SpecError>(())
+    /// ```
+    #[must_use]
+    pub fn backend_stats(&self, id: BackendId) -> Option<BackendStats> {
+        // Under the lock the entries are those of the snapshot, in its order.
+        let control = self.shared.control();
+        let at = self.shared.snapshot.load().position(id)?;
+        control.entries.get(at).map(BackendStats::of)
+    }
+
     /// The payloads of all configured backends, in order, for whoever keeps them fresh.
     pub fn for_each(&self, mut visit: impl FnMut(BackendId, &T)) {
         let control = self.shared.control();

@@ -134,9 +134,14 @@ impl<T: Send + Sync> Snapshot<T> {
         })
     }
 
-    pub(crate) fn slot(&self, id: BackendId) -> Option<&Slot<T>> {
+    /// In which slot a backend is.
+    pub(crate) fn position(&self, id: BackendId) -> Option<usize> {
         let found = self.roster.by_id.binary_search_by_key(&id, |(id, _)| *id).ok()?;
-        self.roster.slots.get(self.roster.by_id[found].1 as usize)
+        Some(self.roster.by_id[found].1 as usize)
+    }
+
+    pub(crate) fn slot(&self, id: BackendId) -> Option<&Slot<T>> {
+        self.roster.slots.get(self.position(id)?)
     }
 
     fn choose(&self, request: &Request<'_>, rng: &mut dyn Rng) -> Option<Lease<T>> {

@@ -210,6 +210,8 @@ fn backends_of_one_name_have_each_their_own_state() {
     scene.update(config("b a a"));
     let all = scene.balancer.stats().backends;
     assert_eq!((all[1].id, all[1].in_flight, all[2].status), (twins[0], 1, Status::Disabled));
+    let alone: Vec<_> = all.iter().filter_map(|backend| scene.balancer.backend_stats(backend.id)).collect();
+    assert_eq!(alone, all, "asked one by one");
     assert_eq!(scene.update(config("a b")).removed, ["a"], "the second of the name goes");
     assert_eq!(scene.stats("a").in_flight, 1);
 }
