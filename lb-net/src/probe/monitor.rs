@@ -292,7 +292,7 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
             });
             rounds.into_iter().for_each(|(id, addresses)| self.begin_round(id, addresses, now));
             // Removed since it was looked up.
-            self.slots.retain(|id, _| !due.contains(id));
+            due.iter().for_each(|id| drop(self.slots.remove(id)));
         }
         let next =
             self.slots.values().filter_map(|known| if let Slot::Due(due) = known.slot { Some(due) } else { None });
@@ -351,7 +351,7 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
     /// With `noenable` or `nodisable`, whether the backend is still one to look after: traffic may have taken it down
     /// since the round began, or an operator brought it back. Otherwise that is no question.
     fn still_counts(&self, id: BackendId) -> bool {
-        let covered = |b: &BackendStats| b.id == id && self.monitor.covers(b);
-        (self.monitor.enables && self.monitor.disables) || self.balancer.stats().backends.iter().any(covered)
+        let is_covered = || self.balancer.backend_stats(id).is_some_and(|backend| self.monitor.covers(&backend));
+        (self.monitor.enables && self.monitor.disables) || is_covered()
     }
 }

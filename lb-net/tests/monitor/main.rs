@@ -4,6 +4,7 @@
 
 #[path = "../support/checks.rs"]
 mod checks;
+mod cost;
 mod found;
 mod orders;
 mod rounds;
