@@ -73,11 +73,12 @@ pub struct Finding {
 /// A round that is under way.
 pub(super) type Round = Pin<Box<dyn Future<Output = Option<Found>> + Send>>;
 
-/// A round that has ended: which one, and when the next is due.
+/// A round that has ended: which one, when it has begun, and when the next is due unless a policy knows better.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) finding: Finding,
     pub(super) serial: u64,
+    pub(super) began: Instant,
     pub(super) next: Instant,
 }
 

@@ -35,8 +35,10 @@ const BATCH: Duration = Duration::from_millis(10);
 /// Checks the backends of a balancer in rounds, and puts what it finds before their policies.
 ///
 /// The first round is at once. After that each backend has its own beat: the next round begins one interval after the
-/// last one has begun. All backends are looked at side by side, the checks of one in order; the first that fails decides.
-/// A backend with several addresses is looked at under the first, and under the next when that gives no answer.
+/// last one has begun, or when the balancer's policy [says](lb_core::health::Verdict::next_probe), counted from there too.
+/// All backends are looked at side by side, the checks of one in order; the first that fails decides. A backend with
+/// several addresses is looked at under the first, and under the next when that gives no answer: each check has its whole
+/// time at each of them. A round that takes longer than the interval is followed by the next at once.
 ///
 /// Backends of every status but [`Disabled`](Status::Disabled) are covered, also those that join later. One that people
 /// [enable](Balancer::enable) is looked at at once: what was found before may be old. How many bad rounds take one down is for the balancer's policy to say: its configuration needs `probes`, as
@@ -80,7 +82,9 @@ impl Monitor {
         Self { enables: spec.enables(), disables: spec.disables(), ..monitor }
     }
 
-    /// A monitor with checks of yours; of `pace` it keeps to the interval and the jitter.
+    /// A monitor with checks of yours; of `pace` it keeps to the jitter, and to the interval where the balancer's policy
+    /// does not say when to probe next. A [`RiseFall`] among the `probes` of its configuration says so after each round:
+    /// its own interval, and the fast one while a change is under way.
     #[must_use]
     pub fn with_checks(checks: impl Into<Arc<[Check]>>, pace: RiseFall) -> Self {
         let (checks, switch) = (checks.into(), Switch::default());
@@ -306,14 +310,19 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
         let (serial, (lifeline, cut)) = (self.serial, oneshot::channel());
         (known.slot, known.lifeline) = (Slot::Running(serial), Some(lifeline));
         let round = super::check::round(Arc::clone(&self.monitor.checks), id, known.name.clone(), addresses);
-        let next = later(now, self.monitor.pace.jittered(self.monitor.pace.interval, &mut self.rng));
+        let next = self.next(now, self.monitor.pace.interval);
         self.tell_next(id, Some(next));
         self.rounds.push(Box::pin(async move {
             tokio::select! {
-                finding = round => Some(Found { finding, serial, next }),
+                finding = round => Some(Found { finding, serial, began: now, next }),
                 _ = cut => None,
             }
         }));
+    }
+
+    /// When the round is due that follows one that has begun then.
+    fn next(&mut self, began: Instant, pause: Duration) -> Instant {
+        later(began, self.monitor.pace.jittered(pause, &mut self.rng))
     }
 
     /// For whoever asks the balancer. One that is gone needs no telling.
@@ -321,18 +330,27 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
         let _ = self.balancer.set_next_probe(id, at.map(Instant::into_std));
     }
 
-    fn end(&mut self, Found { finding, serial, next }: Found) {
+    fn end(&mut self, Found { finding, serial, began, mut next }: Found) {
+        let id = finding.id;
         // Unless it was removed meanwhile.
-        let running = self.slots.get_mut(&finding.id).filter(|known| known.slot == Slot::Running(serial));
-        let Some(known) = running else { return };
-        known.slot = Slot::Due(next);
-        self.wake_at(next);
-        if self.monitor.switch.is_enabled() {
-            self.report(&finding);
+        if self.slots.get(&id).is_none_or(|known| known.slot != Slot::Running(serial)) {
+            return;
         }
+        if self.monitor.switch.is_enabled() {
+            let pause = self.report(&finding);
+            if let Some(pause) = pause.filter(|pause| *pause != self.monitor.pace.interval) {
+                next = self.next(began, pause);
+                self.tell_next(id, Some(next));
+            }
+        }
+        if let Some(known) = self.slots.get_mut(&id) {
+            known.slot = Slot::Due(next);
+        }
+        self.wake_at(next);
     }
 
-    fn report(&mut self, finding: &Finding) {
+    /// How long until the next round, if the policy says so.
+    fn report(&mut self, finding: &Finding) -> Option<Duration> {
         if let Some(trace) = &mut self.monitor.trace {
             trace(finding);
         }
@@ -340,12 +358,14 @@ impl<T: Send + Sync + 'static, A: Fn(&T) -> Vec<SocketAddr>> Beats<T, A> {
             Answer::Passed => Ended::Passed,
             Answer::Failed(_) | Answer::Silent(_) => Ended::Failed,
             Answer::Said(word, _) => Ended::Said(word),
-            Answer::Inconclusive(_) => return,
+            Answer::Inconclusive(_) => return None,
         };
-        if self.still_counts(finding.id) {
-            // One that is gone needs no evidence.
-            let _ = self.balancer.observe_because(finding.id, &Evidence::Probe(ended), &finding.reason, now());
+        if !self.still_counts(finding.id) {
+            return None;
         }
+        // One that is gone needs no evidence.
+        let verdict = self.balancer.observe_because(finding.id, &Evidence::Probe(ended), &finding.reason, now());
+        verdict.ok()?.next_probe
     }
 
     /// With `noenable` or `nodisable`, whether the backend is still one to look after: traffic may have taken it down

@@ -2,11 +2,16 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroU32,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use lb_core::{BackendConfig, Config, GroupConfig, Health, Status};
+use lb_core::{
+    BackendConfig, Balancer, Config, GroupConfig, Health, Status,
+    health::{Evidence, HealthPolicy, RiseFall, Verdict},
+    rand::{SeedableRng, rngs::SmallRng},
+};
 use lb_net::{
     connect::Addresses,
     probe::{Answer, Check, Monitor, Probe, Target},
@@ -64,6 +69,71 @@ async fn the_first_round_is_at_once_and_the_next_an_interval_later() {
         assert!((answer..answer + 20).contains(&passed), "{passed} ms and not {answer}");
     }
     running.stop().await;
+}
+
+/// Rounds of a backend begin at these milliseconds: each takes 100, and finds nobody there.
+async fn rounds_begin_at(expected: &[u128], mut pace: RiseFall, policy: Option<Box<dyn HealthPolicy>>) {
+    pace.jitter = 0.0;
+    let (asked, mut begun) = mpsc::unbounded_channel();
+    let check = Check::new("mine", Arc::new(Gone(asked)), Duration::from_secs(1));
+    let config = config(&[support::loopback()]).with_probes(pace.clone());
+    let balancer = Balancer::new(config, Instant::now(), &mut SmallRng::seed_from_u64(1), |_| support::loopback());
+    let balancer = Arc::new(policy.into_iter().fold(balancer, Balancer::with_health_policy));
+    let begin = tokio::time::Instant::now();
+    let running = Running::of(Monitor::with_checks([check], pace), &balancer);
+    for (round, at) in expected.iter().enumerate() {
+        let passed = (begun.recv().await.unwrap() - begin).as_millis();
+        // What is close together is done together.
+        assert!((*at..at + 10 * expected.len() as u128).contains(&passed), "round {round}: {passed} ms and not {at}");
+    }
+    running.stop().await;
+}
+
+/// Tells when it is asked, and has no good answer.
+#[derive(Debug)]
+struct Gone(mpsc::UnboundedSender<tokio::time::Instant>);
+
+#[async_trait::async_trait]
+impl Probe for Gone {
+    async fn probe(&self, _: &Target) -> Answer {
+        self.0.send(tokio::time::Instant::now()).unwrap_or_default();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Answer::Failed("gone".into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rounds_come_faster_while_a_change_is_under_way() {
+    let three = NonZeroU32::new(3).unwrap();
+    let pace = RiseFall::new(three, three).assuming_up();
+    // The third takes it down.
+    rounds_begin_at(&[0, 500, 1_000, 3_000, 5_000], pace, None).await;
+    // Nothing is under way where one round decides.
+    let pace = RiseFall::new(three, NonZeroU32::MIN).assuming_up();
+    rounds_begin_at(&[0, 2_000, 4_000], pace, None).await;
+}
+
+/// Wants to know sooner and sooner.
+#[derive(Debug)]
+struct Impatient(Duration);
+
+impl HealthPolicy for Impatient {
+    fn for_backend(&self) -> Box<dyn HealthPolicy> {
+        Box::new(Self(self.0))
+    }
+
+    fn observe(&mut self, _: &Evidence, _: Instant) -> Verdict {
+        let mut verdict = Verdict::default();
+        verdict.next_probe = Some(self.0);
+        self.0 /= 2;
+        verdict
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_of_ones_own_says_when_to_look_again() {
+    let policy = Box::new(Impatient(Duration::from_secs(8)));
+    rounds_begin_at(&[0, 8_000, 12_000, 14_000, 15_000], RiseFall::default(), Some(policy)).await;
 }
 
 /// Takes its time.
