@@ -5,13 +5,13 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicU16, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
 
 use arc_swap::ArcSwap;
 
-use super::{ResolveError, addresses_of};
+use super::{ResolveError, addresses_of, lookup};
 use crate::connect::Addresses;
 
 /// A backend by its name: what to give a balancer as payload, so that its addresses can change while it is served.
@@ -32,10 +32,16 @@ pub struct Endpoint {
 #[derive(Debug)]
 struct Inner {
     host: String,
-    port: AtomicU16,
     numeric: bool,
-    addresses: ArcSwap<Vec<SocketAddr>>,
+    known: ArcSwap<Known>,
     turns: AtomicUsize,
+}
+
+/// In one, so that of an answer and a port that come together neither undoes the other.
+#[derive(Debug)]
+struct Known {
+    port: u16,
+    addresses: Vec<SocketAddr>,
 }
 
 impl Endpoint {
@@ -51,8 +57,8 @@ impl Endpoint {
     #[must_use]
     pub fn with_addresses(host: &str, port: u16, addresses: Vec<SocketAddr>) -> Self {
         let (numeric, host) = (host.parse::<IpAddr>().is_ok(), host.to_owned());
-        let inner =
-            Inner { host, port: port.into(), numeric, addresses: ArcSwap::from_pointee(addresses), turns: 0.into() };
+        let known = ArcSwap::from_pointee(Known { port, addresses });
+        let inner = Inner { host, numeric, known, turns: 0.into() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -65,16 +71,18 @@ impl Endpoint {
     /// The port.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.inner.port.load(Relaxed)
+        self.inner.known.load().port
     }
 
     /// Another port from now on, on all of its addresses: that of the pool may change where a backend names none.
     pub fn set_port(&self, port: u16) {
-        if self.inner.port.swap(port, Relaxed) != port {
-            let known = self.inner.addresses.load();
-            let moved = known.iter().map(|address| SocketAddr::new(address.ip(), port)).collect();
-            self.inner.addresses.store(Arc::new(moved));
-        }
+        self.inner.known.rcu(|known| match known.port == port {
+            true => Arc::clone(known),
+            false => {
+                let moved = known.addresses.iter().map(|address| SocketAddr::new(address.ip(), port));
+                Arc::new(Known { port, addresses: moved.collect() })
+            }
+        });
     }
 
     /// Whether the host is an address already: then nobody has to be asked.
@@ -86,20 +94,31 @@ impl Endpoint {
     /// Its addresses at the moment.
     #[must_use]
     pub fn addresses(&self) -> Arc<[SocketAddr]> {
-        self.inner.addresses.load().as_slice().into()
+        self.inner.known.load().addresses.as_slice().into()
     }
 
     /// Takes over these addresses for the connects from now on, and says whether they are others than before. Their order
     /// is no difference: name servers shuffle it. None at all are no answer, and leave it as it is.
     #[allow(clippy::must_use_candidate, reason = "what it does may be all that is wanted")]
+    #[allow(clippy::needless_pass_by_value, reason = "who has a list gives it away")]
     pub fn set_addresses(&self, addresses: Vec<SocketAddr>) -> bool {
-        let known = self.inner.addresses.load();
-        let same = known.len() == addresses.len() && addresses.iter().all(|address| known.contains(address));
-        if same || addresses.is_empty() {
-            return false;
-        }
-        self.inner.addresses.store(Arc::new(addresses));
-        true
+        self.learn(|_| addresses.clone())
+    }
+
+    /// The same of what a name stands for, with the port that is in force then.
+    pub(super) fn set_ips(&self, ips: &[IpAddr]) -> bool {
+        self.learn(|port| ips.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
+    }
+
+    fn learn(&self, addresses: impl Fn(u16) -> Vec<SocketAddr>) -> bool {
+        let mut is_new = false;
+        self.inner.known.rcu(|known| {
+            let (port, before, addresses) = (known.port, &known.addresses, addresses(known.port));
+            let same = before.len() == addresses.len() && addresses.iter().all(|address| before.contains(address));
+            is_new = !same && !addresses.is_empty();
+            if is_new { Arc::new(Known { port, addresses }) } else { Arc::clone(known) }
+        });
+        is_new
     }
 
     /// Asks the system again, and blocks meanwhile. `Ok(true)` when the addresses are others now. Without an answer the
@@ -111,13 +130,14 @@ impl Endpoint {
         if self.is_numeric() {
             return Ok(false);
         }
-        Ok(self.set_addresses(addresses_of(self.host(), self.port())?))
+        let ips = lookup(self.host()).map_err(|error| ResolveError::Host(self.host().to_owned(), error))?;
+        Ok(self.set_ips(&ips))
     }
 }
 
 impl Addresses for Endpoint {
     fn address(&self, at: usize) -> Option<SocketAddr> {
-        self.inner.addresses.load().get(at).copied()
+        self.inner.known.load().addresses.get(at).copied()
     }
 
     fn turn(&self) -> usize {
@@ -126,7 +146,7 @@ impl Addresses for Endpoint {
 
     /// Of one moment, also while they change.
     fn all_addresses(&self) -> Vec<SocketAddr> {
-        self.inner.addresses.load().to_vec()
+        self.inner.known.load().addresses.clone()
     }
 }
 
@@ -156,6 +176,24 @@ mod tests {
         assert_eq!(endpoint.addresses()[..], addresses(&[1, 2]));
         assert!(endpoint.clone().set_addresses(addresses(&[2, 3])));
         assert_eq!(endpoint.addresses()[..], addresses(&[2, 3]));
+    }
+
+    #[test]
+    fn an_answer_and_a_port_that_come_together_both_count() {
+        let endpoint = Endpoint::with_addresses("alpha", 1, addresses(&[1]));
+        let ips = [1, 2].map(|last| IpAddr::from([127, 0, 0, last]));
+        std::thread::scope(|scope| {
+            let answers = scope.spawn(|| {
+                for at in 0..50_000 {
+                    endpoint.set_ips(&ips[at % 2..][..1]);
+                    let known = endpoint.inner.known.load();
+                    assert_eq!(known.addresses[0].port(), known.port);
+                }
+            });
+            for port in (2..u16::MAX).cycle().take_while(|_| !answers.is_finished()) {
+                endpoint.set_port(port);
+            }
+        });
     }
 
     #[test]

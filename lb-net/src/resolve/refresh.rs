@@ -172,8 +172,7 @@ fn note(
             }
             for endpoint in endpoints {
                 let before = endpoint.addresses();
-                let addresses = ips.iter().map(|ip| SocketAddr::new(*ip, endpoint.port())).collect();
-                if endpoint.set_addresses(addresses) {
+                if endpoint.set_ips(&ips) {
                     on_news(Refreshed::Changed { endpoint, before });
                 }
             }
