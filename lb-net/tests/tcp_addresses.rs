@@ -196,3 +196,36 @@ async fn the_last_good_answer_stays_and_a_failure_is_said_once() {
     now.notify_one();
     assert!(soon(news.recv()).await.unwrap().starts_with("unknown host 'alpha'"));
 }
+
+#[tokio::test]
+async fn a_name_that_gets_no_answer_holds_up_no_other_and_is_asked_for_again_then() {
+    let names = Names::default();
+    names.set("alpha", &["127.0.0.1".parse().unwrap()]);
+    let (refresher, tell, mut news) = refresher(&names);
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (stuck, known) = (Mutex::new(released), names.clone());
+    let refresher = refresher.with_lookup(move |host| {
+        let answer = known.lookup(host);
+        if host == "stuck" {
+            let _ = stuck.lock().unwrap().recv();
+        }
+        answer
+    });
+    let now = refresher.now();
+    let all = ["alpha", "stuck"].map(|host| Endpoint::with_addresses(host, 80, Vec::new()));
+    tokio::spawn(refresher.run(move || all.to_vec(), tell));
+    for last in 1..4 {
+        names.set("alpha", &[IpAddr::from([127, 0, 0, last])]);
+        now.notify_one();
+        assert_eq!(soon(news.recv()).await.unwrap(), format!("alpha:80: the address is now 127.0.0.{last}"));
+    }
+    assert_eq!(names.asked("stuck"), 1);
+    // What it is told at last may be older than the order.
+    names.set("stuck", &["127.0.0.9".parse().unwrap()]);
+    release.send(()).unwrap();
+    assert!(soon(news.recv()).await.unwrap().starts_with("unknown host 'stuck'"));
+    release.send(()).unwrap();
+    assert_eq!(soon(news.recv()).await.unwrap(), "host 'stuck' is known again");
+    assert_eq!(soon(news.recv()).await.unwrap(), "stuck:80: the address is now 127.0.0.9");
+    assert_eq!(names.asked("stuck"), 2);
+}

@@ -1,7 +1,7 @@
 //! Names are asked for again, beside the traffic: a backend that moved is found without a restart.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fmt, io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, mpsc},
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until},
 };
 
 use super::{Endpoint, Lookup, ResolveError, lookup, some};
@@ -22,7 +22,7 @@ pub(crate) const LEAST: Duration = Duration::from_millis(100);
 /// Keeps the addresses of names fresh.
 ///
 /// It asks in threads of its own, which end with each round: a name server that does not answer delays neither the
-/// traffic nor the end of the program.
+/// traffic nor the other names nor the end of the program.
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use lb_core::{Balancer, Config, rand::{SeedableRng, rngs::SmallRng}};
@@ -92,7 +92,7 @@ impl Default for Refresher {
 }
 
 impl Refresher {
-    /// With a round every so often, from the end of one to the begin of the next; not below 100 ms.
+    /// With a round every so often; not below 100 ms. A name that is still being asked for is left out of it.
     #[must_use]
     pub fn with_every(self, every: Duration) -> Self {
         Self { every: every.max(LEAST), ..self }
@@ -110,7 +110,7 @@ impl Refresher {
         Self { now, ..self }
     }
 
-    /// Told to have the next round at once.
+    /// Told to have the next round at once. A name that is still being asked for is asked for once more then.
     #[must_use]
     pub fn now(&self) -> Arc<Notify> {
         Arc::clone(&self.now)
@@ -126,56 +126,100 @@ impl Refresher {
         S: FnMut() -> Vec<Endpoint> + Send,
         F: FnMut(Refreshed<'_>) + Send,
     {
-        let mut failing = BTreeSet::new();
+        let (sender, mut answers) = mpsc::unbounded_channel();
+        let mut names = Names { lookup: self.lookup, sender, asked: BTreeMap::new(), failing: BTreeSet::new() };
+        let (mut known, mut due) = (by_host(endpoints()), later(Instant::now(), self.every));
         loop {
-            if endpoints().iter().all(Endpoint::is_numeric) {
-                self.now.notified().await;
-            } else {
-                // An error is the time's passing.
-                let _ = timeout_at(later(Instant::now(), self.every), self.now.notified()).await;
-            }
-            let mut hosts: BTreeMap<String, Vec<Endpoint>> = BTreeMap::new();
-            for endpoint in endpoints().into_iter().filter(|endpoint| !endpoint.is_numeric()) {
-                hosts.entry(endpoint.host().to_owned()).or_default().push(endpoint);
-            }
-            failing.retain(|host| hosts.contains_key(host));
-            let (sender, mut answers) = mpsc::unbounded_channel();
-            let lookup = Arc::clone(&self.lookup);
-            ask(hosts.keys().cloned().collect(), &sender, move |host: &String| lookup(host));
-            // What is left of it is with the threads: it ends with the last answer.
-            drop(sender);
-            while let Some((host, answer)) = answers.recv().await {
-                let known = hosts.get(&host).map(Vec::as_slice).unwrap_or_default();
-                note(known, host, answer, &mut failing, &mut on_news);
-            }
+            let is_told = tokio::select! {
+                Some((host, answer)) = answers.recv() => {
+                    names.note(host, answer, &known, &mut on_news);
+                    continue;
+                }
+                () = self.now.notified() => true,
+                () = sleep_until(due), if !known.is_empty() => false,
+            };
+            known = by_host(endpoints());
+            names.begin(&known, is_told);
+            due = later(Instant::now(), self.every);
         }
     }
 }
 
-/// Puts one answer into force and says what is new about it.
-fn note(
-    endpoints: &[Endpoint],
-    host: String,
-    answer: io::Result<Vec<IpAddr>>,
-    failing: &mut BTreeSet<String>,
-    on_news: &mut impl FnMut(Refreshed<'_>),
-) {
-    match answer.and_then(some) {
-        Err(error) if failing.contains(&host) => drop(error),
-        Err(error) => {
-            failing.insert(host.clone());
-            on_news(Refreshed::Failed { error: ResolveError::Host(host, error) });
-        }
-        Ok(ips) => {
-            if failing.remove(&host) {
-                on_news(Refreshed::Known { host: &host });
+/// Those whose hosts are names.
+type Known = BTreeMap<String, Vec<Endpoint>>;
+
+fn by_host(endpoints: Vec<Endpoint>) -> Known {
+    let mut hosts = Known::new();
+    for endpoint in endpoints.into_iter().filter(|endpoint| !endpoint.is_numeric()) {
+        hosts.entry(endpoint.host().to_owned()).or_default().push(endpoint);
+    }
+    hosts
+}
+
+/// The names that are asked for.
+struct Names {
+    lookup: Arc<Lookup>,
+    sender: mpsc::UnboundedSender<(String, io::Result<Vec<IpAddr>>)>,
+    /// Those that have no answer yet, and whether they are to be asked for once more.
+    asked: BTreeMap<String, bool>,
+    failing: BTreeSet<String>,
+}
+
+impl Names {
+    /// A round.
+    fn begin(&mut self, known: &Known, is_told: bool) {
+        self.failing.retain(|host| known.contains_key(host));
+        let mut questions = Vec::new();
+        for host in known.keys() {
+            match self.asked.entry(host.clone()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(false);
+                    questions.push(host.clone());
+                }
+                // Its answer may be from before.
+                Entry::Occupied(mut entry) => *entry.get_mut() |= is_told,
             }
-            for endpoint in endpoints {
-                let before = endpoint.addresses();
-                if endpoint.set_ips(&ips) {
-                    on_news(Refreshed::Changed { endpoint, before });
+        }
+        self.ask(questions);
+    }
+
+    fn ask(&self, hosts: Vec<String>) {
+        let lookup = Arc::clone(&self.lookup);
+        ask(hosts, &self.sender, move |host: &String| lookup(host));
+    }
+
+    /// Puts one answer into force and says what is new about it.
+    fn note(
+        &mut self,
+        host: String,
+        answer: io::Result<Vec<IpAddr>>,
+        known: &Known,
+        on_news: &mut impl FnMut(Refreshed<'_>),
+    ) {
+        let is_asked_again = self.asked.remove(&host) == Some(true);
+        // It may have gone meanwhile.
+        let Some((name, endpoints)) = known.get_key_value(&host) else { return };
+        match answer.and_then(some) {
+            Err(error) => {
+                if self.failing.insert(host.clone()) {
+                    on_news(Refreshed::Failed { error: ResolveError::Host(host, error) });
                 }
             }
+            Ok(ips) => {
+                if self.failing.remove(&host) {
+                    on_news(Refreshed::Known { host: &host });
+                }
+                for endpoint in endpoints {
+                    let before = endpoint.addresses();
+                    if endpoint.set_ips(&ips) {
+                        on_news(Refreshed::Changed { endpoint, before });
+                    }
+                }
+            }
+        }
+        if is_asked_again {
+            self.asked.insert(name.clone(), false);
+            self.ask(vec![name.clone()]);
         }
     }
 }
