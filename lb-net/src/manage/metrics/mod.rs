@@ -15,7 +15,7 @@ use lb_core::{
 };
 
 use self::text::{Kind, Text};
-use super::Process;
+use super::{Process, ServiceState};
 
 /// The content type of [`metrics`].
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -30,13 +30,14 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 /// ```
 #[must_use]
 pub fn metrics(process: &dyn Process) -> String {
-    let (backends, admitted) = backends(process);
+    let ((backends, admitted), all) = (backends(process), process.services());
     // What 10 000 backends need, so that it is not moved as it grows.
     let mut text = Text::with_capacity(4096 + backends.len() * 1700);
     text.family("lb_build_info", Kind::Gauge, "Which lb this is.");
     text.sample("lb_build_info", &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), "", 1);
     own::write(&mut text);
-    services(process, &mut text);
+    services(&all, &mut text);
+    monitors(process, &mut text);
     let help = "The share of requests that a pool lets in: below 1 while backends recover from having all said DOWN.";
     text.family("lb_pool_admitted_ratio", Kind::Gauge, help);
     admitted.iter().for_each(|(labels, percent)| {
@@ -44,7 +45,7 @@ pub fn metrics(process: &dyn Process) -> String {
     });
     gauges(&backends, &mut text);
     counters(&backends, &mut text);
-    http::write(&process.services(), &mut text);
+    http::write(&all, &mut text);
     text.finish()
 }
 
@@ -76,12 +77,15 @@ fn backends(process: &dyn Process) -> (Vec<Labelled>, Vec<(String, u8)>) {
     (all, admitted)
 }
 
-fn services(process: &dyn Process, text: &mut Text) {
+fn services(services: &[ServiceState], text: &mut Text) {
     text.family("lb_service_info", Kind::Gauge, "Which pool the clients of a service go to.");
-    for service in process.services() {
+    for service in services {
         let labels = format!("service=\"{}\",pool=\"{}\"", text::escaped(&service.name), text::escaped(&service.pool));
         text.sample("lb_service_info", &labels, "", 1);
     }
+}
+
+fn monitors(process: &dyn Process, text: &mut Text) {
     let help = "Whether the checks of a pool run (1) or pause (0); pools without checks have none.";
     text.family("lb_pool_monitor_enabled", Kind::Gauge, help);
     for (pool, fleet) in process.pools() {
