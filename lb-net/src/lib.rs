@@ -91,6 +91,8 @@ pub mod listener;
 pub mod manage;
 #[cfg(any(feature = "tcp", feature = "http"))]
 pub mod observe;
+#[cfg(any(feature = "discover", feature = "manage", feature = "probe"))]
+mod printable;
 #[cfg(feature = "probe")]
 pub mod probe;
 #[cfg(feature = "proxy-protocol")]

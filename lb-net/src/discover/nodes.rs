@@ -1,7 +1,7 @@
 //! A node file to the backends in it.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     fs::Metadata,
     io,
 };
@@ -9,7 +9,10 @@ use std::{
 use lb_core::BackendConfig;
 
 use super::{DiscoverError, NodeFile};
-use crate::small_file::{self, Unread};
+use crate::{
+    printable::{is_printable, printable},
+    small_file::{self, Unread},
+};
 
 /// More is no list that anybody meant: half a million backends fit in.
 const MOST: usize = 16 << 20;
@@ -31,14 +34,14 @@ impl NodeFile {
             DiscoverError::NotText(self.clone(), good.split(|byte| *byte == b'\n').count())
         })?;
         let mut backends = Vec::new();
-        let mut lines: HashMap<&str, usize> = HashMap::new();
-        let mut names = HashMap::new();
+        let (mut lines, mut names) = (HashSet::new(), HashMap::new());
         for (at, line) in text.strip_prefix('\u{feff}').unwrap_or(text).split('\n').enumerate() {
             let wrong = |what: String| DiscoverError::Line(self.clone(), at + 1, what);
             let Some(word) = word(line).map_err(wrong)? else { continue };
             // The same word again says nothing new, and is not even read.
-            let Entry::Vacant(entry) = lines.entry(word) else { continue };
-            entry.insert(at);
+            if !lines.insert(word) {
+                continue;
+            }
             let backend: BackendConfig = word.parse().map_err(|error: lb_core::SpecError| wrong(error.to_string()))?;
             match names.entry(backend.name.clone()) {
                 Entry::Vacant(entry) => {
@@ -97,24 +100,17 @@ impl NodeFile {
 /// What a line has before its comment: a word or nothing.
 fn word(line: &str) -> Result<Option<&str>, String> {
     let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
-    let first = words.next().map(printable).transpose()?;
+    let first = words.next().map(plain).transpose()?;
     match words.next() {
-        Some(second) => Err(format!("'{}' is a second word: one backend a line", shown(second))),
+        Some(second) => Err(format!("'{}' is a second word: one backend a line", printable(second, SHOWN))),
         None => Ok(first),
     }
 }
 
 /// Whatever a message may show as it is.
-fn printable(word: &str) -> Result<&str, String> {
-    let is_plain = word.chars().count() <= 512 && !word.contains(char::is_control);
-    if is_plain { Ok(word) } else { Err(format!("'{}' is not host[:port[:max[:weight]]]", shown(word))) }
-}
-
-/// The begin of a word, without what a terminal would obey.
-fn shown(word: &str) -> String {
-    let plain = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
-    let more = if word.chars().nth(SHOWN).is_some() { "..." } else { "" };
-    word.chars().take(SHOWN).map(plain).chain(more.chars()).collect()
+fn plain(word: &str) -> Result<&str, String> {
+    let is_plain = word.chars().count() <= 512 && is_printable(word);
+    if is_plain { Ok(word) } else { Err(format!("'{}' is not host[:port[:max[:weight]]]", printable(word, SHOWN))) }
 }
 
 #[cfg(test)]
@@ -151,7 +147,8 @@ mod tests {
         assert_eq!(line("a\na:::2"), "/nodes:2: a:::2: line 1 has it with another limit or weight");
         assert!(line("a:99999").contains("port '99999' is neither"));
         assert!(line("!").starts_with("/nodes:1: !: no host"));
-        assert_eq!(line("a\u{1b}[2J"), "/nodes:1: 'a\u{fffd}[2J' is not host[:port[:max[:weight]]]");
+        assert_eq!(line("a\u{1b}[2J"), "/nodes:1: 'a\\u{1b}[2J' is not host[:port[:max[:weight]]]");
+        assert_eq!(line("a\u{202e}b"), "/nodes:1: 'a\\u{202e}b' is not host[:port[:max[:weight]]]");
         assert!(line(&"x".repeat(1 << 20)).len() < 200);
         assert_eq!(error(b"a\nb\xff\n"), "/nodes:2: it is no text: the file must be UTF-8");
         assert_eq!(line("# nothing\n"), "/nodes: there is no backend in it");

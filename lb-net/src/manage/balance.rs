@@ -1,13 +1,11 @@
 //! balance's commands: one control session, its current group, and the texts that scripts know.
 
-use std::fmt::Write as _;
-use std::net::IpAddr;
-
-use lb_core::{BackendConfig, BackendStats, Cause, Config, GroupConfig, Health, Reason, Status, health::Share};
+use lb_core::{BackendConfig, BackendStats, Cause, Config, GroupConfig, Health, Status};
 
 use super::{
     ChangeError, Edit, Fleet, Order,
     command::{self, Command, Monitor, Number, printable},
+    explain,
     fleet::{backend_named, selector},
     said::{Done, Refusal, Said},
     show::{self, Channel, channels},
@@ -181,7 +179,7 @@ impl Shell {
             Command::MrtgConnections { group, channel } => {
                 mrtg(group, channel, fleet, |backend| [backend.picked().to_string(), "UNKNOWN".to_owned()])
             }
-            Command::Explain(client) => Ok(explain(client, fleet).into()),
+            Command::Explain(client) => Ok(explain::text(client, fleet).into()),
         }
     }
 
@@ -405,35 +403,4 @@ fn version() -> String {
     format!(
         "  This is balance.fm 1.0.0\n  MAXGROUPS=16\n  MAXCHANNELS=64\n  served by lb {ours}, without those limits\n"
     )
-}
-
-fn explain(client: IpAddr, fleet: &dyn Fleet) -> String {
-    let (explanation, stats) = (fleet.explain(client), fleet.stats());
-    let (mut rows, mut chosen) = (String::new(), None);
-    let mut numbers = std::collections::HashMap::<usize, usize>::new();
-    let shares: std::collections::HashMap<_, _> = stats.backends.iter().map(|one| (one.id, one.share)).collect();
-    for backend in &explanation.backends {
-        let next = numbers.entry(backend.group).or_default();
-        let place = format!("group {} channel {next}", backend.group);
-        *next += 1;
-        // Of what takes nothing there is no share.
-        let takes = matches!(backend.reason, Reason::Chosen | Reason::HasRoom | Reason::Full { .. });
-        let share = shares.get(&backend.id).filter(|share| takes && **share < Share::FULL);
-        let share = share.map_or_else(String::new, |share| format!(", takes {}% of its share", share.get()));
-        let _ = writeln!(rows, "  {place}, {}: {}{share}", backend.name, backend.reason);
-        if backend.reason == Reason::Chosen {
-            chosen = Some(format!("gets {place}, {}", backend.name));
-        }
-    }
-    let no_pick = explanation.no_pick.map(|why| format!("gets no channel: {why}"));
-    let answer = chosen.or(no_pick).unwrap_or_else(|| "gets no channel".to_owned());
-    let is_served = explanation.no_pick.is_none();
-    let resort = if explanation.last_resort && is_served { ", as a last resort: nothing is up" } else { "" };
-    let admitted = match stats.admitted_percent {
-        percent if percent < 100 && is_served && !explanation.last_resort => {
-            format!(", if it is let in: {percent}% of all are while backends recover")
-        }
-        _ => String::new(),
-    };
-    format!("client {client} {answer}{resort}{admitted}\n{rows}")
 }

@@ -212,20 +212,9 @@ pub(super) fn address(word: &str) -> Result<IpAddr, String> {
     bare.parse().map_err(|_| format!("'{}' is not the address of a client, 192.0.2.7 or 2001:db8::7", printable(word)))
 }
 
-/// A word as it can be shown on a terminal: without what would control it, and not longer than a line.
+/// A word as it can be shown on a terminal, and not longer than a line.
 pub(super) fn printable(word: &str) -> String {
-    const LONGEST: usize = 60;
-    let mut shown: String = word.chars().take(LONGEST).flat_map(shown).collect();
-    if word.chars().nth(LONGEST).is_some() {
-        shown.push_str("...");
-    }
-    shown
-}
-
-fn shown(letter: char) -> impl Iterator<Item = char> {
-    let escaped = letter.is_control().then(|| letter.escape_default());
-    let plain = escaped.is_none().then_some(letter);
-    escaped.into_iter().flatten().chain(plain)
+    crate::printable::printable(word, 60)
 }
 
 #[cfg(test)]
@@ -342,6 +331,7 @@ mod tests {
         assert_eq!(said("disable 1x"), "'1x' is not the number of a channel");
         assert_eq!(said("d +1"), "'+1' is not the number of a channel");
         assert_eq!(said("group \u{7}"), "'\\u{7}' is not the number of a group");
+        assert_eq!(said("group \u{202e}"), "'\\u{202e}' is not the number of a group");
         assert_eq!(said("maxc 0 -5"), "'-5' is not a number from 0 to 4294967295");
         assert_eq!(said("maxc 0 4294967296"), "'4294967296' is not a number from 0 to 4294967295");
         assert_eq!(said("weight 0 65536"), "'65536' is not a number from 0 to 65535");

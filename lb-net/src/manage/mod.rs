@@ -15,6 +15,7 @@ mod aside;
 mod balance;
 mod client;
 mod command;
+mod explain;
 mod fleet;
 mod frame;
 #[cfg(feature = "manage-http")]

@@ -1,7 +1,5 @@
 //! The fleet as text: balance's table, and JSON for machines.
 
-#[cfg(feature = "manage-http")]
-use std::net::IpAddr;
 use std::{
     collections::HashMap,
     fmt::Write as _,
@@ -26,13 +24,18 @@ pub(super) struct Channel {
 
 /// All channels in order.
 pub(super) fn channels(fleet: &dyn Fleet) -> Vec<Channel> {
+    let all = numbered(fleet.stats().backends, |backend| backend.group);
+    all.map(|(number, backend)| Channel { number, backend }).collect()
+}
+
+/// Backends in order, each with its number within its group.
+pub(super) fn numbered<T>(backends: Vec<T>, group: impl Fn(&T) -> usize) -> impl Iterator<Item = (usize, T)> {
     let mut next: HashMap<usize, usize> = HashMap::new();
-    let number = |backend: BackendStats| {
-        let next = next.entry(backend.group).or_default();
+    backends.into_iter().map(move |backend| {
+        let next = next.entry(group(&backend)).or_default();
         *next += 1;
-        Channel { number: *next - 1, backend }
-    };
-    fleet.stats().backends.into_iter().map(number).collect()
+        (*next - 1, backend)
+    })
 }
 
 /// What people ordered and what was observed, in balance's three letters: `DIS` by hand, `dis` by observation; `DRN`
@@ -153,32 +156,4 @@ fn counted(backend: &BackendStats) -> Value {
 fn seconds(time: Duration) -> f64 {
     // As many digits as anybody reads.
     (time.as_secs_f64() * 1000.0).round() / 1000.0
-}
-
-/// Where a client would go, as JSON.
-#[cfg(feature = "manage-http")]
-pub(super) fn explained(client: IpAddr, fleet: &dyn Fleet) -> Value {
-    let (explanation, stats) = (fleet.explain(client), fleet.stats());
-    let shares: HashMap<_, _> = stats.backends.iter().map(|one| (one.id, one.share.get())).collect();
-    let mut next: HashMap<usize, usize> = HashMap::new();
-    let (mut chosen, mut backends) = (Value::Null, Vec::new());
-    for backend in &explanation.backends {
-        let next = next.entry(backend.group).or_default();
-        let mut place = json!({ "group": backend.group, "channel": *next, "name": backend.name });
-        *next += 1;
-        if backend.reason == lb_core::Reason::Chosen {
-            chosen = place.clone();
-        }
-        place["reason"] = backend.reason.to_string().into();
-        place["share_percent"] = shares.get(&backend.id).copied().into();
-        backends.push(place);
-    }
-    json!({
-        "client": client.to_string(),
-        "chosen": chosen,
-        "no_channel": explanation.no_pick.map(|why| why.to_string()),
-        "last_resort": explanation.last_resort,
-        "admitted_percent": stats.admitted_percent,
-        "channels": backends,
-    })
 }

@@ -3,6 +3,7 @@
 use lb_core::health::{Said, Share};
 
 use super::Answer;
+use crate::printable::printable;
 
 /// What a check expects to be told: a text, or one with that in it.
 /// ```
@@ -124,20 +125,9 @@ fn reason(text: &[u8]) -> Option<String> {
 
 /// The beginning of a text, fit for a line of a log.
 fn shown(text: &[u8], most: usize) -> String {
-    let begin = text.get(..4 * most).unwrap_or(text);
-    let text_shown = String::from_utf8_lossy(begin);
-    let mut shown = String::new();
-    for letter in text_shown.chars().take(most) {
-        match letter {
-            // They mean nothing to whoever reads a line.
-            '\'' | '"' => shown.push(letter),
-            _ => shown.extend(letter.escape_debug()),
-        }
-    }
-    if text_shown.chars().count() > most || begin.len() < text.len() {
-        shown.push_str("...");
-    }
-    shown
+    // A letter more, to know whether there is one.
+    let begin = text.get(..4 * (most + 1)).unwrap_or(text);
+    printable(&String::from_utf8_lossy(begin), most)
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use http::{
     request::Parts,
 };
 
-use super::{answer::Answer, percent::shown};
-use crate::{http_address::HttpAddress, token::Token};
+use super::answer::Answer;
+use crate::{http_address::HttpAddress, manage::command::printable, token::Token};
 
 /// An address that others can reach is served with a token only.
 /// ```
@@ -73,7 +73,7 @@ impl Access {
         let foreign = hosts.find(|host| !is_ours(host))?;
         let why = format!(
             "the host '{}' is neither an address nor localhost; without a token other names are refused",
-            shown(foreign)
+            printable(foreign)
         );
         Some(Answer::refused(StatusCode::FORBIDDEN, why))
     }

@@ -10,7 +10,6 @@ use super::{
     answer::Answer,
     body::Fields,
     numbers::numbers,
-    percent::shown,
     route::{ChannelVerb, ENDPOINTS, GroupVerb, Route},
     secret::{untold, without_secrets},
 };
@@ -18,8 +17,8 @@ use crate::{
     manage::{
         Fleet, Process, ServiceState, Shell,
         balance::{channel_of, existing_group},
-        command::{Command, Monitor, Number, number},
-        metrics,
+        command::{Command, Monitor, Number, number, printable},
+        explain, metrics,
         said::{Refusal, Said},
         show, whole,
     },
@@ -43,10 +42,7 @@ fn answer(route: &Route, fields: &Fields, process: &dyn Process, token: Option<&
             value["pool"] = name.as_str().into();
             Ok(Answer::json(&value))
         }
-        Route::Explain { pool: name, client } => {
-            let explained = show::explained(*client, &*pool(name, process)?);
-            Ok(Answer::json(&explained))
-        }
+        Route::Explain { pool: name, client } => Ok(Answer::json(&explain::machine(*client, &*pool(name, process)?))),
         Route::Dump => Ok(Answer::text("application/toml", without_secrets(&process.dump(), token))),
         Route::Loaded => Ok(Answer::text("application/toml", without_secrets(&process.loaded(), token))),
         Route::Difference => told(process.difference(), whole::NOTHING_NEW, token),
@@ -126,19 +122,21 @@ fn pool(name: &str, process: &dyn Process) -> Result<Arc<dyn Fleet>, Answer> {
         let near = crate::spelling::nearest(name, pools.iter().map(|(name, _)| name.as_str()));
         let remedy =
             near.map_or("GET /v1/pools tells which there are".to_owned(), |near| format!("did you mean '{near}'?"));
-        Answer::not_found(format!("there is no pool '{}': {remedy}", shown(name)))
+        Answer::not_found(format!("there is no pool '{}': {remedy}", printable(name)))
     })
 }
 
 /// A group that is there, or can begin to exist: as in a control session.
 fn numbered_group(word: &str, pool: &str, fleet: &dyn Fleet) -> Result<usize, Answer> {
-    let read = number(word).ok_or_else(|| Answer::bad(format!("'{}' is not the number of a group", shown(word))))?;
+    let read =
+        number(word).ok_or_else(|| Answer::bad(format!("'{}' is not the number of a group", printable(word))))?;
     let none = || Answer::not_found(format!("there is no group {read} in pool '{pool}'"));
     existing_group(read, fleet).ok_or_else(none)
 }
 
 fn numbered_channel<'a>(word: &'a str, group: usize, pool: &str, fleet: &dyn Fleet) -> Result<Number<'a>, Answer> {
-    let read = number(word).ok_or_else(|| Answer::bad(format!("'{}' is not the number of a channel", shown(word))))?;
+    let read =
+        number(word).ok_or_else(|| Answer::bad(format!("'{}' is not the number of a channel", printable(word))))?;
     let none = || Answer::not_found(format!("there is no channel {read} in group {group} of pool '{pool}'"));
     channel_of(group, read, fleet).map(|_| read).ok_or_else(none)
 }

@@ -8,7 +8,8 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
-use super::{answer::Answer, percent::shown};
+use super::answer::Answer;
+use crate::manage::command::printable;
 
 /// More than any order has to say.
 const LONGEST: usize = 64 * 1024;
@@ -53,7 +54,7 @@ impl Fields {
             [] => "this takes no body".to_owned(),
             known => format!("expected {}", known.join(" and ")),
         };
-        Err(Answer::bad(format!("unknown key '{}': {expected}", shown(key))))
+        Err(Answer::bad(format!("unknown key '{}': {expected}", printable(key))))
     }
 
     pub(super) fn weight(&self, key: &str) -> Result<u16, Answer> {
@@ -92,7 +93,7 @@ impl Fields {
 
     fn unexpected(&self, key: &str, expected: &str) -> Answer {
         let value = self.0.get(key).map(ToString::to_string).unwrap_or_default();
-        Answer::bad(format!("{key}: expected {expected}, not {}", shown(&value)))
+        Answer::bad(format!("{key}: expected {expected}, not {}", printable(&value)))
     }
 }
 

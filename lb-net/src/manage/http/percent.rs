@@ -1,7 +1,5 @@
 //! What is written with percent signs in a path or a query.
 
-use super::super::command::printable;
-
 /// The text that a part of a path or a query stands for; `None` when it is none.
 pub(super) fn decoded(part: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(part.len());
@@ -15,11 +13,6 @@ pub(super) fn decoded(part: &str) -> Option<String> {
         }
     }
     String::from_utf8(bytes).ok()
-}
-
-/// What somebody has sent, as it can be shown.
-pub(super) fn shown(text: &str) -> String {
-    printable(text)
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use http::{Method, Uri};
 
-use super::{
-    answer::Answer,
-    percent::{decoded, shown},
+use super::{answer::Answer, percent::decoded};
+use crate::{
+    manage::command::{self, printable},
+    spelling::nearest,
 };
-use crate::{manage::command, spelling::nearest};
 
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ const POST: &str = "POST";
 pub(super) fn find(method: &Method, uri: &Uri) -> Result<Route, Answer> {
     let mut segments = Vec::new();
     for part in uri.path().split('/').skip(1) {
-        let text = decoded(part).ok_or_else(|| Answer::bad(format!("'{}' is no part of a path", shown(part))))?;
+        let text = decoded(part).ok_or_else(|| Answer::bad(format!("'{}' is no part of a path", printable(part))))?;
         segments.push(text);
     }
     // One slash at the end is as good as none.
@@ -101,7 +101,7 @@ pub(super) fn find(method: &Method, uri: &Uri) -> Result<Route, Answer> {
     // Scrapers may be made to add some.
     let takes_query = matches!(route, Found::Explain(_) | Found::Is(Route::Metrics));
     if !query.is_empty() && !takes_query {
-        return Err(Answer::bad(format!("there is no parameter '{}' here", shown(query))));
+        return Err(Answer::bad(format!("there is no parameter '{}' here", printable(query))));
     }
     match route {
         Found::Is(route) => Ok(route),
@@ -145,7 +145,7 @@ fn resolve(segments: &[&str], path: &str) -> Result<(&'static str, Found), Answe
         [.., "kill"] => Err(Answer::not_found(
             "kill is not offered over HTTP: use the control socket, or send SIGTERM to the process",
         )),
-        _ => Err(Answer::not_found(format!("there is no '{}': GET / tells what there is", shown(path)))),
+        _ => Err(Answer::not_found(format!("there is no '{}': GET / tells what there is", printable(path)))),
     }
 }
 
@@ -158,7 +158,7 @@ fn meant<T: Copy>(verbs: &[(&str, T)], word: &str, of: &str) -> Result<T, Answer
         Some(near) => format!("did you mean '{near}'?"),
         None => format!("expected one of {}", names().collect::<Vec<_>>().join(", ")),
     };
-    Err(Answer::not_found(format!("there is no order '{}' of {of}: {remedy}", shown(word))))
+    Err(Answer::not_found(format!("there is no order '{}' of {of}: {remedy}", printable(word))))
 }
 
 /// The one parameter of `explain`.
@@ -166,7 +166,7 @@ fn client(query: &str) -> Result<IpAddr, Answer> {
     let example = "?client=ADDRESS, such as ?client=192.0.2.7";
     let value = match query.split_once('=') {
         Some(("client", value)) => decoded(value).unwrap_or_else(|| value.to_owned()),
-        _ => return Err(Answer::bad(format!("'{}' is not what explain takes: {example}", shown(query)))),
+        _ => return Err(Answer::bad(format!("'{}' is not what explain takes: {example}", printable(query)))),
     };
     command::address(&value).map_err(Answer::bad)
 }
