@@ -291,3 +291,74 @@ fn the_services_of_a_pool_wait_in_one_line_for_its_places() {
         }
     }
 }
+
+/// Somebody whom the end of a place is too much for.
+struct Fragile(mpsc::Sender<()>);
+
+impl Attendant for Fragile {
+    fn tell(&self, news: &News<'_>) {
+        if matches!(news, News::Closed { .. }) {
+            self.0.send(()).unwrap();
+            panic!("it is too much");
+        }
+    }
+}
+
+/// An instance that is told so, at two places over somebody who echoes.
+struct FragileWorld {
+    world: World,
+    runtime: Runtime,
+    instance: Arc<Instance>,
+    panics: mpsc::Receiver<()>,
+    backend: SocketAddr,
+}
+
+impl FragileWorld {
+    fn new() -> Self {
+        let (world, runtime) = (World::new(), Builder::new_current_thread().enable_all().build().unwrap());
+        let (panicking, panics) = mpsc::channel();
+        let instance = Instance::new(2, runtime.handle().clone(), Arc::new(Fragile(panicking))).unwrap();
+        Self { world, runtime, instance, panics, backend: echoing() }
+    }
+
+    fn apply(&self, places: &[SocketAddr]) {
+        let text = self.world.model(places).to_toml().replace("127.0.0.1:9", &self.backend.to_string());
+        self.instance.apply(&config::parse(&text).unwrap().model).unwrap();
+    }
+
+    /// Why it has ended, if it does within so many milliseconds.
+    fn ended(&self, within: u64) -> Option<String> {
+        let ended = async { tokio::time::timeout(Duration::from_millis(within), self.instance.ended()).await };
+        self.runtime.block_on(ended).ok().map(|ended| ended.failure.unwrap().to_string())
+    }
+}
+
+#[test]
+fn a_panic_at_the_end_of_a_place_ends_the_instance_and_others_are_served_until_then() {
+    let (fragile, [front, other]) = (FragileWorld::new(), [fresh_address(), fresh_address()]);
+    fragile.apply(&[front, other]);
+    fragile.apply(&[front]);
+    assert!(fragile.ended(20_000).is_some(), "told at once");
+    // The system spreads them over the workers' listeners.
+    for client in 0..40 {
+        assert!(echoes(&mut TcpStream::connect(front).unwrap()), "client {client}");
+    }
+    fragile.instance.stop();
+    assert_eq!(fragile.ended(20_000).unwrap(), "a worker has panicked");
+}
+
+#[test]
+fn a_panic_after_the_stop_takes_no_time_from_the_sessions_of_other_places() {
+    let (fragile, [front, other]) = (FragileWorld::new(), [fresh_address(), fresh_address()]);
+    fragile.apply(&[front, other]);
+    let [mut stays, mut goes] = [front, other].map(|place| TcpStream::connect(place).unwrap());
+    assert!(echoes(&mut stays) && echoes(&mut goes));
+    fragile.apply(&[front]);
+    fragile.instance.stop();
+    drop(goes);
+    fragile.panics.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(fragile.ended(100), None, "before the last session");
+    assert!(echoes(&mut stays));
+    drop(stays);
+    assert_eq!(fragile.ended(20_000).unwrap(), "a worker has panicked");
+}

@@ -80,7 +80,7 @@ impl Workers {
     pub(super) fn serve(&self, shares: impl IntoIterator<Item = Share>) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         for (work, share) in running.work.iter().zip(shares) {
-            // A worker that has gone has panicked, which ends the instance.
+            // Each takes work until there is no more: until `stop`.
             let _ = work.send(share);
         }
     }
@@ -90,28 +90,30 @@ impl Workers {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).work.clear();
     }
 
+    /// What fails from then on is a part of the end.
+    fn is_stopping(&self) -> bool {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).work.is_empty()
+    }
+
     pub(super) async fn ended(&self) -> Ended {
         let mut failed = self.failed.subscribe();
         let failed = async {
             // An error is the end of the sender, which is here.
             // Not kept: it holds what is to be changed.
-            let _ = failed.wait_for(|failed| *failed).await;
+            let _ = failed.wait_for(|failed| *failed && !self.is_stopping()).await;
         };
         tokio::select! {
             () = self.alive.closed() => {}
             () = failed => {
                 // Told once: who asks again waits for the others to end in order.
                 self.failed.send_replace(false);
-                return Ended { cut: 0, failure: Some(io::Error::other("a listener cannot be used any more")) };
+                return Ended { cut: 0, failure: Some(io::Error::other("a worker cannot serve any more")) };
             }
         }
         let threads = std::mem::take(&mut self.running.lock().unwrap_or_else(PoisonError::into_inner).threads);
         let mut ended = Ended { cut: 0, failure: None };
         for thread in threads {
-            let served = thread.join().unwrap_or_else(|_| Served {
-                failure: Some(io::Error::other("a worker has panicked")),
-                ..Served::default()
-            });
+            let served = thread.join().unwrap_or_else(|_| Served { cut: 0, failure: Some(panicked()) });
             ended.cut += served.cut;
             ended.failure = ended.failure.or(served.failure);
         }
@@ -155,16 +157,19 @@ fn worker(
 
 impl Served {
     fn note(&mut self, ended: Result<io::Result<usize>, tokio::task::JoinError>, failed: &watch::Sender<bool>) {
-        match ended {
-            Ok(Ok(cut)) => self.cut += cut,
-            Ok(Err(error)) => {
+        // A panic stays with its place: who has come to others is served while everything ends in order.
+        match ended.unwrap_or_else(|_| Err(panicked())) {
+            Ok(cut) => self.cut += cut,
+            Err(error) => {
                 self.failure = Some(error);
                 failed.send_replace(true);
             }
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => {}
         }
     }
+}
+
+fn panicked() -> io::Error {
+    io::Error::other("a worker has panicked")
 }
 
 async fn serve(share: Share) -> io::Result<usize> {
