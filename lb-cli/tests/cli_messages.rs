@@ -4,7 +4,7 @@ mod support;
 
 use std::process::{Command, Output};
 
-use support::{Backend, Directory, PORT, Running, command, fresh_address, fresh_ip, run};
+use support::{Backend, Directory, PORT, Running, bare_command, command, fresh_address, fresh_ip, run};
 
 /// The one line behind `lb: `, after a look at everything else.
 fn refused(said: &Output, status: i32) -> String {
@@ -188,6 +188,32 @@ fn a_demo_has_its_own_options() {
         64,
         "--seconds '0': not a number of seconds above 0, up to 3153600000; see lb demo --help",
     );
+}
+
+#[test]
+fn who_calls_run_as_one_calls_lb_is_told_its_way() {
+    let see = "see lb run --help";
+    says(&["run", "-f"], 64, &format!("unknown option '-f'; lb run stays in the foreground without --daemon; {see}"));
+    says(&["run", "lb.toml"], 64, &format!("'lb.toml' is one word too many; --config names the file; {see}"));
+    says(&["run", "-b", "::1"], 64, &format!("unknown option '-b'; {see}"));
+    says(&["demo", "-f"], 64, "unknown option '-f'; see lb demo --help");
+}
+
+#[test]
+fn help_tells_what_a_second_signal_ends_with() {
+    for (args, part) in [
+        (
+            &["--help"][..],
+            "Exit status: 0 stopped as asked, or serving in the background, 1 stopped at once by a second signal",
+        ),
+        (&["run", "--help"], "1 stopped at once by a second signal"),
+        (&["--generate", "man"], "stopped at once by a second signal; or lb diff has found a difference"),
+    ] {
+        // Wherever its lines are broken.
+        let text = String::from_utf8(run(&mut bare_command(args)).stdout).expect("text");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert!(words.join(" ").contains(part), "{args:?}: {text}");
+    }
 }
 
 #[test]

@@ -78,7 +78,7 @@ pub(crate) const EXAMPLES: [(&str, &str); 14] = [
 /// What it ends with.
 pub(crate) const STATUSES: [(&str, &str); 7] = [
     ("0", "stopped as asked, or serving in the background"),
-    ("1", "lb diff has found a difference"),
+    ("1", "stopped at once by a second signal; or lb diff has found a difference"),
     ("64", "usage, or what a configuration file says"),
     ("65", "a backend"),
     ("69", "the groups, monitoring, control"),
@@ -133,8 +133,8 @@ are settled at the start. Node files and names are watched all the time.
 for listen = \"127.0.0.1:80\"; an IPv6 address without its brackets. What is ordered there is ordered of
 the pool, and so of all services that share it. 'kill' stops all services.
 
-Exit status: 0 stopped as asked, or serving in the background, 64 usage or the file, 65 a backend,
-71 the system.";
+Exit status: 0 stopped as asked, or serving in the background, 1 stopped at once by a second signal,
+64 usage or the file, 65 a backend, 71 the system.";
 
 pub(crate) const CHECK: &str = "\
 It says where each mistake stands, what was expected, and the nearest key that there is; then, as
@@ -153,7 +153,8 @@ first lb that answers there tells what it has loaded. What was ordered of it sin
 neither shown nor undone, unless the file now says something else of the same thing.
 
 Exit status: 0 nothing is different, 1 something is, 64 usage or a file, 69 the running lb does not
-tell what it has loaded, 70 no lb runs that serves the file's services, 71 a file cannot be read.";
+tell what it has loaded, 70 no lb runs that serves the file's services, 71 a file or a control socket
+cannot be used.";
 
 pub(super) const DEMO: &str = "\
 Keys, on a terminal:

@@ -76,7 +76,19 @@ fn valid<A: FromArgMatches>(matches: &ArgMatches, name: &str) -> Result<A, Failu
 }
 
 fn failure(error: &clap::Error, name: &str) -> Failure {
-    usage(error).with_remedy(&format!("see {name} --help"))
+    let failure = usage(error);
+    let failure = match error.get(ContextKind::InvalidArg) {
+        // What is said to lb in this way.
+        Some(ContextValue::String(word)) if name == "lb run" && word == "-f" => {
+            failure.with_remedy("lb run stays in the foreground without --daemon")
+        }
+        // What is said to lb check in this way.
+        Some(ContextValue::String(word)) if name == "lb run" && !word.starts_with('-') => {
+            failure.with_remedy("--config names the file")
+        }
+        _ => failure,
+    };
+    failure.with_remedy(&format!("see {name} --help"))
 }
 
 /// clap's complaint in our words, with what was typed and the nearest that exists.
