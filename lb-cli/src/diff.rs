@@ -38,21 +38,30 @@ pub(crate) fn difference(args: &Diff) -> Result<String, Failure> {
 /// What the process has loaded that serves one of these services, the first that tells.
 fn running(file: &Model) -> Result<Model, Failure> {
     let directory = file.control().directory.as_ref().map(|directory| Path::new(directory.as_str()));
-    let mut nobody = None;
+    let mut nobody: Option<Failure> = None;
     for listen in file.services().values().flat_map(config::Service::listen) {
         match loaded(listen, directory) {
             Ok(model) => return Ok(model),
             // Somebody who is there and tells nothing is more to the point than that others are not.
-            Err(failure) if nobody.is_none() && !failure.is(Status::NoMaster) => nobody = Some(failure),
+            Err(failure) if nobody.as_ref().is_none_or(is_absence) => nobody = Some(failure),
             Err(_) => {}
         }
     }
-    let nobody = nobody.unwrap_or_else(|| Failure::new(Status::NoMaster, "no lb runs that serves one of its services"));
-    Err(nobody.with_remedy("lb diff OLD NEW compares two files"))
+    let unknown = || Failure::new(Status::Usage, "there is no service to find a running lb by: add [services.NAME]");
+    Err(nobody.unwrap_or_else(unknown).with_remedy("lb diff OLD NEW compares two files"))
+}
+
+fn is_absence(failure: &Failure) -> bool {
+    failure.is(Status::NoMaster)
 }
 
 fn loaded(listen: &Listen, directory: Option<&Path>) -> Result<Model, Failure> {
-    let mut client = Target::at(listen, directory)?.connect()?;
+    let target = Target::at(listen, directory)?;
+    let mut client = target.connect().map_err(|failure| {
+        let directory = target.directory().display();
+        let absent = format!("no lb that serves one of its services has its control socket in {directory}");
+        if is_absence(&failure) { Failure::new(Status::NoMaster, absent) } else { failure }
+    })?;
     let who = format!("the lb that listens on {listen} (pid {}, {})", client.pid(), client.version());
     let answer = client.execute(ASK).map_err(|error| Failure::chain(Status::Groups, &error).about(&who))?;
     if answer.failed {

@@ -19,7 +19,7 @@ use crate::{
     plan::unresolved,
     signals::{Signals, Stopped},
     summary::summary,
-    target::misplaced,
+    target,
     user::Identity,
 };
 
@@ -117,6 +117,7 @@ fn failure(error: &PrepareError, origin: &Origin) -> Failure {
         Origin::File { .. } => failure.about(&format!("service '{name}'")),
         Origin::CommandLine { .. } => failure,
     };
+    let directory = if origin.file().is_some() { target::KEY } else { target::OPTION };
     match error {
         PrepareError::Backend { backend, source, .. } => match origin {
             Origin::File { .. } => Failure::chain(Status::Backend, source).about(backend),
@@ -126,7 +127,7 @@ fn failure(error: &PrepareError, origin: &Origin) -> Failure {
             of(service, Failure::chain(Status::System, source).about(&listen.to_string()))
         }
         PrepareError::Bind { service, source } => of(service, cannot_listen(source)),
-        PrepareError::Control { service, source } => of(service, misplaced(source)),
+        PrepareError::Control { service, source } => of(service, target::misplaced(source, directory)),
         _ => Failure::chain(Status::System, error),
     }
 }

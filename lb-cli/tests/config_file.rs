@@ -234,6 +234,12 @@ fn what_the_system_refuses_names_the_service_and_nothing_is_served() {
         assert!(is_free(one));
     }
     drop(taken);
+    let file = File::new(&shared("groups = \"127.0.0.1:1\"", one, two));
+    fs::write(file.directory.join("control"), "").unwrap();
+    let said = run(&mut bare_command(&["run", "--config", &file.path]));
+    let err = String::from_utf8(said.stderr).unwrap();
+    let remedy = "it is no directory; control.directory names another directory for it\n";
+    assert!(said.status.code() == Some(71) && err.contains("service 'one': ") && err.ends_with(remedy), "{err}");
     let unknown = File::new(&shared("groups = \"nowhere.invalid:1\"", one, two));
     let said = run(&mut bare_command(&["run", "--config", &unknown.path]));
     assert_eq!(said.status.code(), Some(65));

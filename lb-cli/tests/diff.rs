@@ -148,8 +148,8 @@ fn without_a_running_lb_that_tells_the_remedy_is_named() {
     let (files, front) = (Files::new(), fresh_address());
     let file = files.write("lb.toml", &files.text(front, "a:1"));
     let remedy = "; lb diff OLD NEW compares two files\n";
-    let line = format!("lb: {file}: no lb runs that serves one of its services{remedy}");
-    assert_eq!(diff(&[&file]), (Some(70), String::new(), line));
+    let sought = format!("no lb that serves one of its services has its control socket in {}", files.0.join("control"));
+    assert_eq!(diff(&[&file]), (Some(70), String::new(), format!("lb: {file}: {sought}{remedy}")));
     let who = format!("lb: {file}: the lb that listens on {front} (pid 7, 9.9.9)");
     let rows = [
         (sent("failed", "there is no file\nreally\n"), "does not tell what it has loaded: there is no file"),
@@ -164,6 +164,19 @@ fn without_a_running_lb_that_tells_the_remedy_is_named() {
         asked.join().unwrap();
         fs::remove_dir_all(files.0.join("control")).unwrap();
     }
+}
+
+#[test]
+fn a_file_that_leads_to_no_lb_says_what_it_lacks() {
+    let files = Files::new();
+    let none = files.write("none", "[pools.web]\ngroups = \"a:1\"\n");
+    let (status, _, err) = diff(&[&none]);
+    let line = format!("lb: {none}: there is no service to find a running lb by: add [services.NAME]; lb diff OLD NEW");
+    assert!(status == Some(64) && err.contains(&line), "{err}");
+    let elsewhere = files.write("elsewhere", &files.text(fresh_address(), "a:1").replace("/control\"", "/elsewhere\""));
+    let (status, _, err) = diff(&[&elsewhere]);
+    let part = "it is no directory; control.directory names another directory for it; lb diff OLD NEW";
+    assert!(status == Some(71) && err.contains(part), "{err}");
 }
 
 #[test]
