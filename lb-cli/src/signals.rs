@@ -15,7 +15,7 @@ use crate::{
     host::Host,
     log::{Entry, Level, Log},
     notify::Notifier,
-    summary::{longest_grace, summary},
+    summary::summary,
 };
 
 /// How it came to an end.
@@ -122,8 +122,7 @@ async fn until_stopped(
         ended = instance.ended() => ended.failure,
         () = hang_ups => None,
     };
-    let grace = longest_grace(&instance.model());
-    announce(grace, host, notifier);
+    announce(instance.grace(), host, notifier);
     instance.stop();
     tokio::select! {
         () = endings.next() => Stopped::AtOnce,

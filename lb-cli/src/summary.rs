@@ -1,12 +1,6 @@
 //! An instance in few words.
 
-use std::time::Duration;
-
-use lb_net::{
-    config::{Model, Service, Time},
-    instance::Instance,
-    manage::Process as _,
-};
+use lb_net::{instance::Instance, manage::Process as _};
 
 /// What is served where, in one line.
 pub(crate) fn summary(instance: &Instance) -> String {
@@ -22,10 +16,4 @@ pub(crate) fn summary(instance: &Instance) -> String {
         }
         _ => line,
     }
-}
-
-/// The longest time that a session may go on after a stop.
-pub(crate) fn longest_grace(model: &Model) -> Duration {
-    let grace = |service: &Service| service.sessions().grace.map(Time::get).unwrap_or_default();
-    model.services().values().map(grace).max().unwrap_or_default()
 }

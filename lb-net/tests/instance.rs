@@ -198,6 +198,16 @@ fn a_place_changes_its_role_between_two_clients() {
 }
 
 #[test]
+fn its_grace_is_the_longest_of_all_services() {
+    let (world, [front, other]) = (World::new(), [fresh_address(), fresh_address()]);
+    assert_eq!(world.instance.grace(), Duration::ZERO);
+    let text = world.model(&[front, other]).to_toml();
+    let text = text.replace("[services.s0]", "[services.s0]\ngrace = '70s'");
+    world.instance.apply(&config::parse(&text).unwrap().model).unwrap();
+    assert_eq!(world.instance.grace(), Duration::from_secs(70));
+}
+
+#[test]
 fn an_access_log_is_opened_with_its_service_and_again_when_it_was_rotated() {
     let world = World::new();
     let (front, log) = (fresh_address(), world.directory.with_extension("log"));

@@ -200,6 +200,14 @@ impl Instance {
         drop(desks);
     }
 
+    /// The longest time that a session may go on after a [`stop`](Self::stop).
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        let state = self.state();
+        let services = state.model.services().values();
+        services.filter_map(|service| service.sessions().grace).map(Time::get).max().unwrap_or_default()
+    }
+
     /// Completes when the last session has ended after a [`stop`](Self::stop), or been cut; or when serving has failed
     /// for good, which is told once: what still runs may be stopped then, and its end awaited by asking again.
     pub async fn ended(&self) -> Ended {
