@@ -116,10 +116,10 @@ impl Attendant for Host {
             }
             News::Resolved(news) => (self.log.clone(), Entry::from(*news)),
             News::Discovered(news) => (self.log.clone(), Entry::from(*news)),
-            News::Listening { service: name, address, backends, groups } => {
+            News::Listening { service: name, address, size } => {
                 let (log, entry) = service(name, Level::Notice, "ready");
-                let entry = entry.with("address", address.to_string()).with("backends", *backends);
-                let entry = entry.with("groups", *groups).with("pid", std::process::id());
+                let entry = entry.with("address", address.to_string()).with("backends", size.backends);
+                let entry = entry.with("groups", size.groups).with("pid", std::process::id());
                 (log, entry.with("version", env!("CARGO_PKG_VERSION")))
             }
             News::Closing { service: name, address } => {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use support::{Backend, Daemon, File, Running, Session, ask, bare_command, fresh_address, run, wait_for};
+use support::{Backend, Daemon, File, Notices, Running, Session, ask, bare_command, fresh_address, run, wait_for};
 
 /// Two services over one pool.
 fn shared(pool: &str, one: SocketAddr, two: SocketAddr) -> String {
@@ -286,5 +286,22 @@ fn the_schema_knows_the_keys_and_help_is_there() {
         assert!(said.status.success() && String::from_utf8_lossy(&said.stdout).contains(part), "{command}");
         let late = run(&mut bare_command(&["-f", command]));
         assert!(String::from_utf8_lossy(&late.stderr).contains(&format!("'{command}' goes first")));
+    }
+}
+
+#[test]
+fn a_group_without_backends_counts_as_one() {
+    let (notices, front) = (Notices::new(), fresh_address());
+    let service = format!("[services.www]\nlisten = \"{front}\"\npool = \"web\"\n");
+    for (first, size) in [("\"127.0.0.1:1\"", "1 backend in 2 groups"), ("", "0 backends in 2 groups")] {
+        let group = |backends| format!("[[pools.web.groups]]\nbackends = [{backends}]\n");
+        let file = File::new(&(group(first) + &group("") + &service));
+        let mut command = bare_command(&["run", "--config", &file.path]);
+        let lb = Running::spawn(command.env("NOTIFY_SOCKET", &notices.path));
+        lb.line_with(&format!("www: listening on {front}: {size}"));
+        assert_eq!(notices.next()[1], format!("STATUS=listening on {front}: {size}"));
+        lb.signal(Signal::TERM);
+        assert_eq!(notices.next()[0], "STOPPING=1");
+        assert_eq!(lb.ended().0.code(), Some(0));
     }
 }

@@ -6,17 +6,17 @@ use lb_core::BackendConfig;
 use toml::de::DeValue;
 
 use super::{
+    PoolSize,
     change::Change,
     difference_values::{Values, assignments, both, changed, list, settings, table, text},
 };
 
 /// `3 backends in 1 group`
 pub(super) fn size(pool: &Values<'_>) -> String {
-    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-    let groups: Vec<Values<'_>> = groups(pool);
+    let groups = groups(pool);
     match groups.iter().map(|group| list(group.get("backends").copied()).count()).sum() {
         0 => "no backend".to_owned(),
-        backends => format!("{} in {}", plural(backends, "backend"), plural(groups.len(), "group")),
+        backends => PoolSize { backends, groups: groups.len() }.to_string(),
     }
 }
 

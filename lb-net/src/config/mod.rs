@@ -39,6 +39,7 @@ mod keys;
 mod meant;
 mod model;
 mod pool;
+mod pool_size;
 mod problem;
 mod read;
 mod read_http;
@@ -67,6 +68,7 @@ pub use self::{
     http::{Http, HttpError},
     model::{Invalid, Log, LogFormat, LogTo, Model, Process, Role, Service},
     pool::{Initial, Pool, PoolError, Probes},
+    pool_size::PoolSize,
     problem::{Problem, Problems, Severity},
     read::{Loaded, parse},
     schema::schema,

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, net::SocketAddr, sync::Arc};
 
 use crate::{
-    config::{Listen, Model, Name, Service},
+    config::{Listen, Model, Name, PoolSize, Service},
     discover::Discovered,
     http::AccessLogNews,
     manage::{Place, PlaceError},
@@ -93,10 +93,8 @@ pub enum News<'a> {
         service: &'a Name,
         /// Where, as the system says.
         address: SocketAddr,
-        /// Backends of its pool.
-        backends: usize,
-        /// Groups of its pool.
-        groups: usize,
+        /// How large its pool is.
+        size: PoolSize,
     },
     /// Clients are no longer accepted at a place; sessions go on for their grace period.
     Closing {
@@ -135,15 +133,12 @@ pub enum News<'a> {
 
 impl fmt::Display for News<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
         match self {
             Self::Pool { event, .. } => event.fmt(f),
             Self::Checked { finding, .. } => write!(f, "{}: checked: {}", finding.backend, finding.reason),
             Self::Resolved(news) => news.fmt(f),
             Self::Discovered(news) => news.fmt(f),
-            Self::Listening { address, backends, groups, .. } => {
-                write!(f, "listening on {address}: {} in {}", plural(*backends, "backend"), plural(*groups, "group"))
-            }
+            Self::Listening { address, size, .. } => write!(f, "listening on {address}: {size}"),
             Self::Closing { address, .. } => write!(f, "no longer listening on {address}"),
             Self::Closed { address, cut: 0, .. } => write!(f, "the last session from {address} has ended"),
             Self::Closed { address, cut, .. } => {

@@ -21,11 +21,11 @@ use super::{
     failure::PrepareError,
 };
 use crate::{
-    config::{Model, Name, Pool},
+    config::{Model, Name, Pool, PoolSize},
     connect::Addresses as _,
     discover::Found,
     http::HttpProxy,
-    manage::{Fleet as _, Managed, Process},
+    manage::{Managed, Process},
     probe::{Monitor, MonitorSpec, Switch},
     resolve::{self, Endpoint, ResolveError},
 };
@@ -195,10 +195,9 @@ impl RunningPool {
         contracted.unwrap_or_else(|_| self.pool.clone())
     }
 
-    /// Backends and groups of it.
-    pub(super) fn size(&self) -> (usize, usize) {
-        let stats = self.fleet.stats().backends;
-        (stats.len(), stats.last().map_or(0, |last| last.group + 1))
+    /// As it is now.
+    pub(super) fn size(&self) -> PoolSize {
+        PoolSize::from(&self.balancer.config())
     }
 }
 

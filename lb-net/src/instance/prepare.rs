@@ -397,8 +397,7 @@ fn socket(
 }
 
 fn tell_of(instance: &Instance, service: &Name, door: &Door, pool: &RunningPool) {
-    let (backends, groups) = pool.size();
-    instance.attendant.tell(&News::Listening { service, address: door.address, backends, groups });
+    instance.attendant.tell(&News::Listening { service, address: door.address, size: pool.size() });
 }
 
 fn shown(name: &Name, service: &Service, doors: &BTreeMap<Listen, Door>) -> Shown {
