@@ -1,6 +1,6 @@
 //! Why `lb` ends: one line, a remedy, and balance's exit status.
 
-use std::{error::Error, fmt::Write as _, process::ExitCode};
+use std::{error::Error, iter::successors, process::ExitCode};
 
 use crate::log::{Entry, Level, Log};
 
@@ -39,13 +39,8 @@ impl Failure {
 
     /// An error with all its causes, on one line.
     pub(crate) fn chain(status: Status, error: &dyn Error) -> Self {
-        let mut line = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let _ = write!(line, ": {error}");
-            cause = error.source();
-        }
-        Self::new(status, line)
+        let causes = successors(error.source(), |&cause| cause.source());
+        Self::new(status, causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}")))
     }
 
     /// One of which everything has been said.

@@ -61,6 +61,8 @@
 mod alarm;
 #[cfg(feature = "resolve")]
 mod asking;
+#[cfg(feature = "discover")]
+mod causes;
 #[cfg(feature = "config")]
 pub mod config;
 pub mod connect;

@@ -1,17 +1,20 @@
 //! `[services.NAME.http]` and `[defaults.http]`: how requests are balanced.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use super::{
     Http, Severity, Size, Time,
     http::{CLIENTS_HOST, HEADS, MOST_FIELDS, NO_PAGE, NO_VIA, is_host, is_path, is_pseudonym},
     keys::{self, Key},
-    reader::Section,
+    reader::{Section, set},
     value::{self, At, Wrong},
 };
-use crate::http::{
-    AccessFormat, AccessLogSettings, AccessTo, Edit, Forward, Keep, KeySource, Limits, Page, Queueing, Retry, Settings,
-    Sticky, Times,
+use crate::{
+    causes::chain,
+    http::{
+        AccessFormat, AccessLogSettings, AccessTo, Edit, Forward, Keep, KeySource, Limits, Page, Queueing, Retry,
+        Settings, Sticky, Times,
+    },
 };
 
 /// Settings of one's own, and the others as inherited.
@@ -34,12 +37,6 @@ pub(super) fn http(section: &Section<'_, '_>, inherited: &Http) -> Http {
 }
 
 const KEYS: &str = "client, uri, or a kind and a name, such as \"cookie session\",";
-
-fn set<T>(place: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *place = value;
-    }
-}
 
 /// Each value is good by itself: what is left is said of all.
 fn consistent(section: &Section<'_, '_>, own: Settings, log: Option<AccessLogSettings>) -> Http {
@@ -158,10 +155,7 @@ fn unavailable(section: &Section<'_, '_>, own: &mut Settings) {
 fn page(value: At<'_, '_>) -> Result<Option<Page>, Wrong> {
     match value::text(value, "a file, such as \"/etc/lb/503.html\", or \"off\",")? {
         NO_PAGE => Ok(None),
-        path if is_path(path) => Page::read(path).map(Some).map_err(|error| {
-            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-            Wrong::at(value, format!("{error}{cause}"))
-        }),
+        path if is_path(path) => Page::read(path).map(Some).map_err(|error| Wrong::at(value, chain(&error))),
         _ => Err(Wrong::at(value, "expected the whole path of a file, or \"off\"")),
     }
 }

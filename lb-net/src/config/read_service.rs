@@ -6,7 +6,7 @@ use super::{
     Http, Service, Sessions,
     keys::{self, ROLES},
     read_http::{self, misplaced},
-    reader::Section,
+    reader::{Section, set},
     value::{self, At, Wrong},
 };
 use crate::sys::Keepalive;
@@ -14,11 +14,6 @@ use crate::sys::Keepalive;
 /// Settings of one's own, and the others as inherited.
 pub(super) fn sessions(section: &Section<'_, '_>, inherited: &Sessions) -> Sessions {
     let mut own = inherited.clone();
-    fn set<T>(place: &mut T, value: Option<T>) {
-        if let Some(value) = value {
-            *place = value;
-        }
-    }
     set(&mut own.connect_timeout, section.get("connect_timeout", value::time));
     set(&mut own.race, section.get("race", |value| value::time_or(value, "off")));
     set(&mut own.idle_timeout, section.get("idle_timeout", |value| value::time_or(value, "never")));

@@ -150,6 +150,13 @@ impl<'a, 't> Section<'a, 't> {
     }
 }
 
+/// What is not there leaves what was inherited.
+pub(super) fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
 /// Where the end of a path stands, or else what of it there is.
 pub(super) fn locate(root: &DeTable<'_>, path: &[String]) -> Range<usize> {
     let (mut span, mut table, mut list) = (0..0, Some(root), None);

@@ -1,9 +1,9 @@
 //! Why a source has no good answer.
 
-use std::{error::Error, io};
+use std::io;
 
 use super::NodeFile;
-use crate::resolve::ResolveError;
+use crate::{causes::chain, resolve::ResolveError};
 
 /// Why a source has no good answer. What it says of a file begins with the file, and with the line where there is one.
 /// ```
@@ -43,12 +43,6 @@ impl DiscoverError {
     /// With its causes, on one line.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
+        chain(self)
     }
 }

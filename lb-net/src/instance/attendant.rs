@@ -3,6 +3,7 @@
 use std::{error::Error, fmt, net::SocketAddr, sync::Arc};
 
 use crate::{
+    causes::chain,
     config::{Listen, Model, Name, PoolSize, Service},
     discover::Discovered,
     http::AccessLogNews,
@@ -145,10 +146,7 @@ impl fmt::Display for News<'_> {
                 let was = if *cut == 1 { "session was" } else { "sessions were" };
                 write!(f, "{cut} {was} cut after the grace period of {address}")
             }
-            Self::Uncontrolled { error, .. } => {
-                write!(f, "has no control socket of its own: {error}")?;
-                std::error::Error::source(error).map_or(Ok(()), |cause| write!(f, ": {cause}"))
-            }
+            Self::Uncontrolled { error, .. } => write!(f, "has no control socket of its own: {}", chain(error)),
             Self::Reloaded(Ok(changes)) => write!(f, "reloaded: {}", changes.trim_end()),
             Self::Reloaded(Err(why)) => write!(f, "not reloaded, everything stays as it is: {}", why.trim_end()),
             Self::ControlListening(address) => write!(f, "controlled over HTTP at {address}"),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Backends, Instance, Prepared, attendant::News, pool::RunningPool};
 use crate::{
+    causes::chain,
     config::{Model, Name},
     http::{Counters, HttpStats},
     manage::{Fleet, Managed, Process, ServiceState},
@@ -61,16 +62,6 @@ impl std::fmt::Debug for View {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.services.iter().map(|service| &service.state)).finish()
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 impl Instance {
