@@ -19,7 +19,7 @@ use std::{
 use lb_net::{
     config::{self, Model},
     instance::{Attendant, Instance, News},
-    manage::Process as _,
+    manage::{Process as _, http},
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -195,6 +195,13 @@ fn a_place_changes_its_role_between_two_clients() {
     assert!(ended.failure.is_none());
     assert_eq!(ended.cut, sessions.len(), "after their grace period");
     assert!(TcpStream::connect(front).is_err());
+}
+
+#[test]
+fn that_control_has_failed_is_told_with_its_cause() {
+    let error = http::ServeError::from(std::io::Error::other("no descriptor is left"));
+    let text = News::ControlFailed(&error).to_string();
+    assert_eq!(text, "cannot be controlled: cannot serve HTTP: no descriptor is left");
 }
 
 #[test]

@@ -152,7 +152,7 @@ impl fmt::Display for News<'_> {
             Self::ControlListening(address) => write!(f, "controlled over HTTP at {address}"),
             Self::TokenExposed(warning) => f.write_str(warning),
             Self::AccessLog(news) => news.fmt(f),
-            Self::ControlFailed(error) => write!(f, "cannot be controlled: {error}"),
+            Self::ControlFailed(error) => write!(f, "cannot be controlled: {}", chain(*error)),
         }
     }
 }
