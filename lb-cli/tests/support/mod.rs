@@ -12,7 +12,7 @@ mod load;
 mod quick;
 
 use std::{
-    io::{BufRead as _, BufReader, Read, Write as _},
+    io::{self, BufRead as _, BufReader, Read, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{
@@ -334,15 +334,25 @@ impl Session {
     /// Reads the greeting; `None` when the connection ends before.
     pub(crate) fn over(stream: TcpStream) -> Option<Self> {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self::over_patiently(stream)
+        Self::greeted(stream).expect("it is neither served nor closed")
     }
 
-    /// The same for as long as the stream's read timeout says.
+    /// The same for as long as the stream's read timeout says: `None` after that too.
     pub(crate) fn over_patiently(stream: TcpStream) -> Option<Self> {
+        Self::greeted(stream).ok().flatten()
+    }
+
+    /// An error is that nothing comes.
+    fn greeted(stream: TcpStream) -> io::Result<Option<Self>> {
         let (mut stream, mut line) = (BufReader::new(stream), String::new());
-        stream.read_line(&mut line).unwrap_or_default();
-        let (name, peer) = line.trim_end().split_once(' ')?;
-        Some(Self { name: name.to_owned(), seen_as: peer.to_owned(), stream })
+        match stream.read_line(&mut line) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+            // A reset is an end like any other.
+            _ => {}
+        }
+        let greeting = line.trim_end().split_once(' ');
+        let named = |(name, peer): (&str, &str)| (name.to_owned(), peer.to_owned());
+        Ok(greeting.map(named).map(|(name, seen_as)| Self { name, seen_as, stream }))
     }
 
     /// Whether what we send comes back.
@@ -400,10 +410,9 @@ pub(crate) fn keepalive_in(local: SocketAddr, remote: SocketAddr) -> Option<u64>
     };
     let (local, remote) = (hex(local), hex(remote));
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let line = table.lines().find(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        words.get(1) == Some(&local.as_str()) && words.get(2) == Some(&remote.as_str())
-    });
+    // Other tests may have thousands of connections: to look at each of them word by word takes seconds.
+    let connection = format!(" {local} {remote} ");
+    let line = table.lines().find(|line| line.contains(&connection));
     let timer = line.unwrap_or_else(|| panic!("no connection {local} {remote}")).split_whitespace().nth(5).unwrap();
     let (kind, ticks) = timer.split_once(':').unwrap();
     // 2 is the keepalive timer, in hundredths of a second.
