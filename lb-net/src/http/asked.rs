@@ -64,7 +64,8 @@ impl Asked {
             return Err(Reason::BodyTooLarge);
         }
         let trusted = &settings.forward.trusted;
-        let peer_trusted = trusted.contain(parts.peer.ip());
+        // Who only carries bytes to us has not written them: whom it introduces has.
+        let peer_trusted = trusted.contain(parts.introduced.ip());
         let told = if peer_trusted { asker::told(&head.fields, trusted) } else { None };
         // Which of its ports it was nobody says.
         let client = told.map_or(parts.introduced, |client| SocketAddr::new(client, 0));

@@ -34,7 +34,8 @@ pub struct Forward {
     /// The `Host` that backends see; `None` is the client's.
     pub host: Option<String>,
     /// Proxies in front of us: what they say of their clients is kept and added to, and whom they name in `X-Forwarded-For` is
-    /// who asks, for keys, logs and hooks. What anybody else says is replaced.
+    /// who asks, for keys, logs and hooks. What anybody else says is replaced. Where a peer introduces its client (PROXY
+    /// protocol), it is that client who is to be trusted or not: the peer has written nothing of the request.
     pub trusted: Networks,
 }
 
@@ -52,6 +53,7 @@ pub(crate) struct Hop<'a> {
     /// Who asks: the peer, or whom it introduced.
     pub(crate) client: SocketAddr,
     pub(crate) local: SocketAddr,
+    /// That one is a proxy whose word counts.
     pub(crate) peer_trusted: bool,
     pub(crate) forward: &'a Forward,
     pub(crate) edits: &'a [Edit],
