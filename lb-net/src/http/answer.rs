@@ -12,7 +12,6 @@ use super::{
     asked::head_limits,
     body::{Body, Fault, Source},
     buffer::BUFFER_BYTES,
-    client::Gone,
     exchange::{Exchange, Failure},
     hooks,
     message::{
@@ -70,7 +69,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             return Poll::Ready(Err(failure));
         }
         // Behind it, as it may just have had the client's socket registered.
-        if self.upload.is_done() && matches!(self.parts.poll_gone(cx), Poll::Ready(Gone::Reset)) {
+        if self.upload.is_done() && self.parts.poll_reset(cx).is_ready() {
             return Poll::Ready(Err(Failure::ClientGone));
         }
         Poll::Pending

@@ -127,7 +127,8 @@ impl ClientSocket {
     }
 
     /// Ready once when the client has ended its direction, and whenever it has reset: for while its request is worked on.
-    /// Bytes that are waiting are no end. Without registration nothing is noticed. No system call.
+    /// Whoever goes on after the first has to ask again, to be woken by the second. Bytes that are waiting are no end.
+    /// Without registration nothing is noticed. No system call.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
         let Socket::Registered(stream) = &self.socket else { return Poll::Pending };
         for _ in 0..3 {

@@ -171,6 +171,13 @@ impl<T: Send + Sync + 'static> Parts<T> {
         self.socket.poll_gone(cx)
     }
 
+    /// Ready when the client has reset its connection: nobody is there to be answered. Of one that has only ended its
+    /// direction more may come.
+    pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while ready!(self.poll_gone(cx)) != Gone::Reset {}
+        Poll::Ready(())
+    }
+
     /// For another protocol.
     pub(super) fn take_socket(&mut self) -> ClientSocket {
         std::mem::replace(&mut self.socket, ClientSocket::closed())

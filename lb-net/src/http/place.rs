@@ -11,7 +11,6 @@ use lb_core::{Lease, NoPick, Request, Tried};
 
 use super::{
     Reason,
-    client::Gone,
     exchange::{Exchange, Failure},
     pace,
     sticky::Sticky,
@@ -246,7 +245,7 @@ impl<T: Send + Sync + 'static> Contest<T> for Running<'_, '_, T> {
     fn gone(&mut self) -> impl Future<Output = ()> + Send {
         poll_fn(|cx| {
             let (parts, began) = (&mut *self.exchange.parts, self.exchange.began);
-            if let Poll::Ready(Gone::Reset) = parts.poll_gone(cx) {
+            if parts.poll_reset(cx).is_ready() {
                 return Poll::Ready(());
             }
             let whole = pace::whole(began, &parts.proxy.inner.settings.times);

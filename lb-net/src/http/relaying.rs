@@ -11,7 +11,6 @@ use super::{
     Reason,
     answer::Answer,
     body::Fault,
-    client::Gone,
     exchange::{Exchange, Failure, Next},
     pace::{self, WaitsFor},
     story::End,
@@ -122,7 +121,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             return Poll::Ready(Err(cut));
         }
         // Behind it, as it may just have had the client's socket registered.
-        if self.upload.is_done() && matches!(self.parts.poll_gone(cx), Poll::Ready(Gone::Reset)) {
+        if self.upload.is_done() && self.parts.poll_reset(cx).is_ready() {
             return Poll::Ready(Err(Cut::Client(Reason::ClientGone)));
         }
         Poll::Pending

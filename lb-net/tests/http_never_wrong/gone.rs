@@ -1,10 +1,14 @@
 //! Clients that go, and backends that refuse, in the middle of something leave nothing behind for the next.
 
+use std::net::SocketAddr;
+
+use lb_net::http::{Counters, Settings};
+
 use crate::{
-    AFTER, CHUNKS, SMUGGLED,
-    http_support::pair,
+    AFTER, CHUNKS, GET, SMUGGLED,
+    http_support::{Front, pair, wait_for},
     telling,
-    wire::{self, Backend, Gate, answer, bulk, show},
+    wire::{self, Backend, Gate, PATIENCE, answer, bulk, show},
 };
 
 /// A client goes while it sends: the backend gets no whole request, and its connection serves nobody else.
@@ -132,4 +136,54 @@ fn an_early_refusal_of_an_upload_reaches_who_is_still_sending() {
         assert_eq!(front.ask(AFTER).text(), "/after ");
         assert!(backend.firsts().iter().all(|first| !first.contains("smuggled")), "{:?}", backend.firsts());
     }
+}
+
+/// Who has ended its direction still waits for its answer; its reset says that it does not any more.
+#[test]
+fn a_client_that_resets_after_it_has_ended_its_direction_is_not_waited_for() {
+    for begins in ["", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhel"] {
+        let asked = Gate::default();
+        let theirs = asked.clone();
+        let (backend, front) = pair(Backend::new(move |visit| {
+            if visit.request()?.target() == "/after" {
+                return visit.say(answer("mine"));
+            }
+            visit.say(begins)?;
+            theirs.open();
+            visit.listen()
+        }));
+        let mut client = front.client();
+        client.say(GET);
+        asked.wait();
+        if !begins.is_empty() {
+            client.bytes(begins.len());
+        }
+        client.finish();
+        // Who is served afterwards tells that the end was noticed.
+        assert_eq!(front.ask(AFTER).text(), "mine");
+        wait_for("its own place alone", || front.in_flight() == 1);
+        client.reset();
+        front.idle();
+        backend.wait("its end", |seen| seen.open == 0);
+    }
+}
+
+#[test]
+fn a_client_that_resets_after_the_end_of_its_direction_is_not_connected_for() {
+    // Its queue is full, so that the system drops whoever knocks.
+    let queue = wire::socket();
+    rustix::net::bind(&queue, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    rustix::net::listen(&queue, 0).unwrap();
+    let address: SocketAddr = rustix::net::getsockname(&queue).unwrap().try_into().unwrap();
+    let _full = std::net::TcpStream::connect(address).unwrap();
+    let (counters, mut settings) = (Counters::default(), Settings::default());
+    (settings.times.connect, settings.times.race) = (PATIENCE * 2, None);
+    let front = Front::by(&address.to_string(), |proxy| proxy.with_settings(settings).with_counters(counters.clone()));
+    let mut client = front.client();
+    client.say(GET);
+    wait_for("its place", || front.in_flight() == 1);
+    client.finish();
+    assert_eq!(front.ask("NONSENSE\r\n\r\n").status(), 400);
+    client.reset();
+    wait_for("its end", || counters.sum().reasons.contains_key("client-gone"));
 }
