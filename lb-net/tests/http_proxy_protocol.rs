@@ -5,18 +5,25 @@
 mod http_support;
 mod wire;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    error::Error,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use http_support::Front;
 use lb_net::{
     http::{Hooks, OwnAnswer, RequestView, Settings},
+    observe::Observer,
     proxy_protocol::AcceptProxy,
 };
-use wire::Backend;
+use wire::{Backend, Client, End};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const TIME: Duration = Duration::from_millis(400);
 
-/// Writes down who asks.
+/// Writes down who asks, and who was closed.
 #[derive(Default)]
 struct Notes(Mutex<Vec<String>>);
 
@@ -37,12 +44,22 @@ impl Hooks for Notes {
     }
 }
 
+impl Observer for Notes {
+    fn refused(&self, _: SocketAddr, why: &(dyn Error + 'static)) {
+        self.note(format!("refused: {why}"));
+    }
+}
+
 /// In front of this backend, with PROXY headers expected from 127.0.0.1.
 fn accepting(backend: &Backend, settings: Settings) -> (Front, Arc<Notes>) {
     let notes = Arc::<Notes>::default();
-    let accept = AcceptProxy::new("127.0.0.1".parse().unwrap());
+    let accept = AcceptProxy::new("127.0.0.1".parse().unwrap()).with_timeout(TIME);
     let front = Front::by(&backend.word(), |proxy| {
-        proxy.with_settings(settings).with_accept_proxy(Some(accept)).with_hooks(Arc::clone(&notes) as Arc<dyn Hooks>)
+        proxy
+            .with_settings(settings)
+            .with_accept_proxy(Some(accept))
+            .with_hooks(Arc::clone(&notes) as Arc<dyn Hooks>)
+            .with_observer(Arc::clone(&notes) as Arc<dyn Observer>)
     });
     (front, notes)
 }
@@ -97,4 +114,31 @@ fn who_asks_for_itself_is_the_peer() {
     client.say(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0");
     assert_eq!(client.ask(GET.replace("\r\n\r\n", "\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n")).text(), "x");
     assert_eq!(notes.told(), ["192.0.2.7 asks"]);
+}
+
+#[test]
+fn who_does_not_introduce_its_client_in_time_is_closed_without_a_word() {
+    for begins in ["", "PROXY TCP4 203."] {
+        let backend = Backend::named("x");
+        let (front, notes) = accepting(&backend, Settings::default());
+        let (mut client, begin) = (front.client(), Instant::now());
+        client.say(begins);
+        assert_eq!(client.end(), End::Closed, "{begins}");
+        assert!(begin.elapsed() >= TIME.mul_f32(0.7), "{:?}", begin.elapsed());
+        assert_eq!(notes.told(), ["refused: it sent no PROXY header within 400ms"]);
+    }
+}
+
+#[test]
+fn once_it_is_introduced_a_client_has_the_time_of_all_clients() {
+    let backend = Backend::named("x");
+    let (front, notes) = accepting(&backend, Settings::default());
+    let mut introduced = front.client();
+    introduced.say(introducing("203.0.113.9"));
+    let mut stranger = Client::from(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), front.address);
+    // Whoever is too late when these were before is closed, by which it is known that the time is over.
+    front.client().ends();
+    assert_eq!(introduced.ask(GET).text(), "x");
+    assert_eq!(stranger.ask(GET).text(), "x");
+    assert!(notes.told().contains(&"203.0.113.9 asks".to_owned()));
 }

@@ -142,7 +142,15 @@ impl<T: Send + Sync + 'static> Parts<T> {
         }
         let until = pace::after(began, self.proxy.inner.settings.times.head);
         let until = if self.requests == 0 { until.min(self.idle_until) } else { until };
-        if self.is_over(until) { Poll::Ready(Err(Reason::HeadTimeout)) } else { Poll::Pending }
+        if !self.is_over(until) {
+            return Poll::Pending;
+        }
+        if self.awaits_introduction {
+            // It speaks no HTTP yet.
+            self.tell_late();
+            return Poll::Ready(Ok(None));
+        }
+        Poll::Ready(Err(Reason::HeadTimeout))
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     Cells, Reason, Record,
     buffer::{Buffer, Lead},
     client::{ClientSocket, Gone},
-    pace,
+    introduced, pace,
     worker::{self, Known},
 };
 use crate::{
@@ -43,7 +43,7 @@ pub(super) struct Parts<T> {
     /// What it has sent and we have not used.
     pub(super) input: Buffer,
     pub(super) deadline: Deadline,
-    /// Until when it may be idle; before its first request, until when that must be here.
+    /// Until when it may be idle; before its first request, until when that must be here, or who asks be known.
     pub(super) idle_until: Instant,
     /// When its request began; before the first one, the connection.
     pub(super) began: Instant,
@@ -64,7 +64,9 @@ impl<T: Send + Sync + 'static> Parts<T> {
         if let Some(observer) = &proxy.inner.observer {
             observer.accepted(peer);
         }
-        let idle_until = pace::after(began, proxy.inner.settings.times.head);
+        let introduces = introduced::expected(&proxy.inner, peer);
+        let (awaits_introduction, head_time) = (introduces.is_some(), proxy.inner.settings.times.head);
+        let time = introduces.map_or(head_time, |accept| accept.timeout.min(head_time));
         Self {
             worker: Arc::clone(worker),
             proxy,
@@ -75,12 +77,12 @@ impl<T: Send + Sync + 'static> Parts<T> {
             client_key: lb_core::key::of_address(peer.ip()),
             input: Buffer::default(),
             deadline: Deadline::new(&worker.sweep),
-            idle_until,
+            idle_until: pace::after(began, time),
             began,
             seen: 0,
             requests: 0,
             resets_when_dropped: false,
-            awaits_introduction: true,
+            awaits_introduction,
         }
     }
 
@@ -100,6 +102,9 @@ impl<T: Send + Sync + 'static> Parts<T> {
         }
         let until = self.worker.lingers_until(self.began).map_or(self.idle_until, |end| end.min(self.idle_until));
         if self.is_over(until) {
+            if self.awaits_introduction {
+                self.tell_late();
+            }
             return Poll::Ready(false);
         }
         Poll::Pending
