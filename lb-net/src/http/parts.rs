@@ -92,6 +92,11 @@ impl<T: Send + Sync + 'static> Parts<T> {
         if !self.input.is_empty() {
             return Poll::Ready(true);
         }
+        if self.requests > 0 {
+            // The next request is seldom here at once: to look before it is waited for would be in vain. Of what is here by
+            // now the reactor tells. If it cannot take the socket, that shows when it is read from.
+            let _ = self.socket.register();
+        }
         if let Poll::Ready(alive) = self.poll_bytes(cx) {
             self.refresh();
             return Poll::Ready(alive);

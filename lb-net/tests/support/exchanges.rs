@@ -118,6 +118,14 @@ impl Kept {
     }
 }
 
+/// All ask at once on connections of their own, so often, and close them when all are answered.
+pub(crate) fn ask_once(front: SocketAddr, times: usize) {
+    for _ in 0..times {
+        let mut asking = Kept((0..CLIENTS).map(|_| connect(front)).collect());
+        asking.ask(1);
+    }
+}
+
 /// All ask at once on connections of their own, so often; the proxy closes them.
 pub(crate) fn ask_anew(front: SocketAddr, times: usize) {
     let request = request(PLAIN, "Connection: close\r\n");
