@@ -122,6 +122,36 @@ fn fields_are_changed_both_ways() {
     }
 }
 
+/// Takes a field away, from both.
+struct Remover;
+
+impl Hooks for Remover {
+    fn on_request(&self, request: &mut RequestView<'_, '_>) -> Option<OwnAnswer> {
+        request.remove("X-Remove").unwrap();
+        None
+    }
+
+    fn on_answer(&self, answer: &mut AnswerView<'_, '_>) {
+        answer.remove("X-Remove").unwrap();
+    }
+}
+
+#[test]
+fn what_is_taken_away_does_not_come_behind_the_body() {
+    let body = "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Remove: 1\r\n\r\n";
+    let ask = format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: TE\r\nTE: trailers\r\n{body}");
+    for removes in [false, true] {
+        let backend = Backend::saying(format!("HTTP/1.1 200 OK\r\n{body}"));
+        let diary: Arc<dyn Hooks> = Arc::new(Diary::default());
+        let front =
+            Front::by(&backend.word(), |proxy| proxy.with_hooks(if removes { Arc::new(Remover) } else { diary }));
+        let answer = front.ask(&ask);
+        for message in [backend.request(), answer] {
+            assert_eq!((message.text().as_str(), message.trailers.is_empty()), ("hello", removes));
+        }
+    }
+}
+
 /// Answers by itself what begins with `/own`, with this status.
 struct Answering(u16, AtomicUsize);
 

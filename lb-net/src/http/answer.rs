@@ -152,8 +152,6 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         let inner = &self.parts.proxy.inner;
         let for_client = framing.for_client(self.asked.minor);
         let ends_with_connection = for_client == framing::Body::UntilClose;
-        // What edits take away is not to come behind the body.
-        let passes_trailers = self.asked.framing.trailers && inner.settings.answer_edits.is_empty();
         let keeps_client = self.asked.framing.keep_alive
             && self.upload.has_ended()
             && !ends_with_connection
@@ -162,6 +160,9 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         if !framing.interim {
             hooks::show(inner.hooks.as_ref(), head, &mut edits);
         }
+        // What edits take away is not to come behind the body.
+        let is_unchanged = inner.settings.answer_edits.is_empty() && edits.is_empty();
+        let passes_trailers = self.asked.framing.trailers && is_unchanged;
         let cookie = self.cookie(backend).filter(|_| !framing.interim);
         let back = Back {
             edits: &inner.settings.answer_edits,

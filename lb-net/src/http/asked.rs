@@ -32,6 +32,8 @@ pub(super) struct Asked {
     /// Of the client's version.
     pub(super) minor: u8,
     pub(super) is_head: bool,
+    /// Nothing of its head is changed by edits. What they take away is not to come behind the body.
+    pub(super) passes_trailers: bool,
     /// Whether doing it twice is as good as doing it once.
     pub(super) is_idempotent: bool,
     /// Whether it says itself that it may be done twice, and is believed.
@@ -88,6 +90,7 @@ impl Asked {
             framing,
             minor: head.minor,
             is_head: head.is_head(),
+            passes_trailers: settings.request_edits.is_empty() && edits.is_empty(),
             is_idempotent: retry::is_idempotent(head.method),
             has_key: settings.retry.idempotency_key && head.fields.has(Known::IdempotencyKey),
             key: match settings.key {

@@ -130,7 +130,7 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
             framing::Body::Length(length) => Body::new(Source::Length(length), false),
             framing::Body::Chunked => Body::new(Source::Chunked(ChunkReader::new()), true)
                 .with_limit(parts.proxy.inner.settings.limits.body_bytes)
-                .with_trailers(parts.proxy.inner.settings.request_edits.is_empty()),
+                .with_trailers(asked.passes_trailers),
         };
         let story = Story::new(asked.minor).with_text(asked.text.take());
         Self {

@@ -8,7 +8,8 @@ use super::{
 };
 
 /// Looks at requests and answers, changes them, and answers by itself. It is called inside the exchange, on its thread: it
-/// must not block. A method that is left as it is costs a call.
+/// must not block. A method that is left as it is costs a call. Behind the body of a message whose head is changed no trailers
+/// are passed on: they could bring back what was taken away.
 /// ```
 /// use lb_net::http::{Hooks, OwnAnswer, RequestView};
 /// struct Gate;
