@@ -5,7 +5,10 @@
 mod http_support;
 mod wire;
 
-use http_support::{Front, ROOMY, moments, pair};
+use std::sync::{Arc, Mutex};
+
+use http_support::{Front, ROOMY, moments, pair, wait_for};
+use lb_net::http::{Hooks, Record, Settings};
 use wire::{Backend, Client, End, Gate, answer, bulk, show};
 
 const ASKS: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
@@ -258,4 +261,36 @@ fn a_tunnel_outlives_the_limits_of_requests() {
     let mut client = switched(&front);
     assert!(!client.hears_within(2 * ROOMY));
     assert_eq!(client.say("x").bytes(1), b"x");
+}
+
+/// How a request ended: its status, whether that was ours, whether its answer was cut, and why.
+type Ended = (u16, bool, bool, Option<&'static str>);
+
+#[derive(Default)]
+struct Ends(Mutex<Vec<Ended>>);
+
+impl Hooks for Ends {
+    fn on_end(&self, record: &Record<'_>) {
+        self.0.lock().unwrap().push((record.status, record.is_own_answer(), record.cut, record.reason));
+    }
+}
+
+#[test]
+fn a_tunnel_that_was_cut_is_no_answer_of_ours() {
+    let backend = switching("");
+    let ends = Arc::<Ends>::default();
+    let mut settings = Settings::default();
+    settings.times.tunnel_idle = Some(std::time::Duration::from_millis(400));
+    let front = Front::by(&backend.word(), |proxy| {
+        proxy.with_settings(settings).with_hooks(Arc::clone(&ends) as Arc<dyn Hooks>)
+    });
+    switched(&front).ends();
+    switched(&front).reset();
+    let mut whole = switched(&front);
+    whole.finish().ends();
+    wait_for("three ends", || ends.0.lock().unwrap().len() == 3);
+    let mut ends = ends.0.lock().unwrap().clone();
+    ends.sort_unstable();
+    let cut = |reason| (101, false, true, Some(reason));
+    assert_eq!(ends, [(101, false, false, None), cut("client-gone"), cut("tunnel-timeout")]);
 }

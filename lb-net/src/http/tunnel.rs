@@ -49,7 +49,7 @@ impl<T: Send + Sync + 'static> Tunnel<T> {
                     relay::End::Finished => None,
                 };
                 let (request_bytes, answer_bytes) = (relayed.to_upstream_bytes, relayed.to_client_bytes);
-                End { status: 101, reason, cut: false, request_bytes, answer_bytes }
+                End { status: 101, reason, cut: reason.is_some(), request_bytes, answer_bytes }
             }
             Err(_) => End { status: 101, reason: Some(Reason::Shortage), cut: true, request_bytes: 0, answer_bytes: 0 },
         };
