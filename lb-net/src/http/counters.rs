@@ -99,7 +99,7 @@ impl Cells {
         add(&self.block.refused, 1);
     }
 
-    /// A request has begun: its first byte is there.
+    /// A request has begun: its head is there, or it is known to be none.
     pub fn began(&mut self) {
         add(&self.block.in_flight, 1);
     }

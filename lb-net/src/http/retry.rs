@@ -15,7 +15,7 @@ pub(crate) enum Reached {
     /// The connection died after bytes of the request were written, before a byte of the answer. That holds for a kept
     /// connection as well: that the backend closed it just then is likely, but it may have read the request first.
     Backend,
-    /// An interim answer of the backend has been passed on to the client; our own `100 Continue` is none.
+    /// An interim answer of the backend has been passed on to the client.
     Interim,
     /// A byte of the answer was read.
     Answer,
