@@ -58,8 +58,6 @@ pub enum Reason {
     TraceNotAllowed,
     /// The request has been here too often.
     LoopDetected,
-    /// The request asks for another protocol where that is not allowed.
-    UpgradeNotAllowed,
     /// There is no backend, or none that works.
     NoBackend,
     /// All backends that work say that they take no requests.
@@ -88,8 +86,6 @@ pub enum Reason {
     FirstByteTimeout,
     /// The request took longer than any may.
     RequestTimeout,
-    /// lb is about to stop.
-    Stopping,
     /// The client went away before its answer was whole.
     ClientGone,
     /// The client did not take its answer in time.
@@ -146,7 +142,6 @@ impl Reason {
             Self::ConnectNotAllowed => (405, "connect-not-allowed", "CONNECT is not allowed here."),
             Self::TraceNotAllowed => (405, "trace-not-allowed", "TRACE is not answered here."),
             Self::LoopDetected => (508, "loop-detected", "The request has come by here too often."),
-            Self::UpgradeNotAllowed => (403, "upgrade-not-allowed", "A change of protocol is not allowed here."),
             Self::NoBackend => (503, "no-backend", "No server is available."),
             Self::BackendsDecline => (503, "backends-decline", "All servers say that they take no work."),
             Self::Maintenance => (503, "maintenance", "The servers are in maintenance."),
@@ -161,7 +156,6 @@ impl Reason {
             Self::BackendClosed => (502, "backend-closed", "The server broke off before its answer."),
             Self::FirstByteTimeout => (504, "first-byte-timeout", "The server did not answer in time."),
             Self::RequestTimeout => (504, "request-timeout", "The request took too long."),
-            Self::Stopping => (503, "stopping", "The load balancer is about to stop."),
             Self::ClientGone => (499, "client-gone", "The client went away."),
             Self::ClientStalled => (408, "client-stalled", "The client did not take its answer in time."),
             Self::AnswerCut => (502, "answer-cut", "The server broke off in the middle of its answer."),
