@@ -146,6 +146,31 @@ fn what_may_have_been_done_is_done_again_only_if_that_does_no_harm() {
     }
 }
 
+/// When one has ended under a request, the others that were kept as long are likely to.
+#[test]
+fn what_is_done_again_goes_on_a_fresh_connection() {
+    for ends in [closes as fn(&mut Visit) -> _, resets] {
+        let (asked, both) = (Gate::default(), Gate::default());
+        let gates = [asked.clone(), both.clone()];
+        let (backend, front) = pair(Backend::new(move |visit| {
+            if visit.request()?.target() == "/wait" {
+                gates[0].open();
+                gates[1].wait();
+            }
+            visit.say(answer("good"))?;
+            visit.request()?;
+            ends(visit)
+        }));
+        let (mut one, mut other) = (front.client(), front.client());
+        one.say(GET.replace("/a", "/wait"));
+        asked.wait();
+        assert_eq!(other.ask(GET).text(), "good");
+        both.open();
+        assert_eq!((one.answer("GET").text().as_str(), backend.connections()), ("good", 2));
+        assert_eq!((other.ask(GET).text().as_str(), backend.connections()), ("good", 3));
+    }
+}
+
 #[test]
 fn a_key_for_repeating_counts_where_that_is_allowed() {
     for allowed in [false, true] {

@@ -200,7 +200,12 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
         let lease = self.place().await?;
         // Of what must not be done twice the connection is looked at right before.
         let careful = !self.asked.is_idempotent;
-        match self.parts.worker.pool.take(lease.id(), self.picked_at, careful) {
+        let kept = match self.begun {
+            0 => self.parts.worker.pool.take(lease.id(), self.picked_at, careful),
+            // There is no third attempt: the others that are kept may end as the first one has.
+            _ => None,
+        };
+        match kept {
             Some(kept) => Ok((lease, Upstream::from(kept))),
             None => Box::pin(self.connect(lease)).await,
         }
