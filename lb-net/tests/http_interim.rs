@@ -5,6 +5,8 @@
 mod http_support;
 mod wire;
 
+use std::time::Duration;
+
 use http_support::{Front, each, pair};
 use wire::{Backend, Gate, answer, show};
 
@@ -154,6 +156,47 @@ fn a_backend_that_says_nothing_gets_the_body_when_it_comes() {
     let mut client = front.client();
     client.say(EXPECTS);
     backend.wait("the head", |seen| seen.requests.len() == 1);
+    assert_eq!(client.say("hello").answer("POST").text(), "hello");
+}
+
+/// Until the backend has said something it is the one who is waited for, and then the client.
+#[test]
+fn who_waits_to_be_told_to_go_on_is_not_late() {
+    for (said, status, reason) in
+        [("", 504, "first-byte-timeout"), ("HTTP/1.1 100 Continue\r\n\r\n", 408, "body-timeout")]
+    {
+        let backend = continuing(said);
+        let front = Front::with(&backend.word(), |settings| {
+            settings.times.body = Duration::from_millis(300);
+            settings.times.first_byte = Duration::from_millis(600);
+        });
+        let mut client = front.client();
+        let mut answer = client.ask(EXPECTS);
+        if answer.status() == 100 {
+            answer = client.answer("POST");
+        }
+        assert_eq!((answer.status(), answer.field("lb-reason")), (status, reason));
+        front.idle();
+        let stats = front.stats().remove(0);
+        let blamed = u64::from(said.is_empty());
+        assert_eq!((stats.failed, stats.cancelled), (blamed, 1 - blamed));
+    }
+}
+
+#[test]
+fn who_is_told_late_to_go_on_has_its_time_from_then() {
+    const TIME: Duration = Duration::from_millis(600);
+    let backend = Backend::new(|visit| {
+        let mut head = visit.head()?;
+        std::thread::sleep(TIME * 2);
+        visit.say("HTTP/1.1 100 Continue\r\n\r\n")?;
+        visit.body(&mut head)?;
+        visit.say(answer(&head.text()))
+    });
+    let front = Front::with(&backend.word(), |settings| settings.times.body = TIME);
+    let mut client = front.client();
+    assert_eq!(client.ask(EXPECTS).status(), 100);
+    assert!(!client.hears_within(TIME / 4), "it is not late yet");
     assert_eq!(client.say("hello").answer("POST").text(), "hello");
 }
 

@@ -175,6 +175,11 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
             set_cookie: cookie.as_deref(),
         };
         if framing.interim {
+            if self.waits_to_go_on() {
+                let moved = self.upload.moved + self.lead.sent_bytes();
+                // It is for the client to go on: from now.
+                self.upload_wait.begin(moved, now());
+            }
             self.interim += 1;
             if self.asked.minor > 0 {
                 write_answer(head, framing, &back, self.answer_lead.bytes_mut());
@@ -224,6 +229,11 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         Some(value).filter(|value| !value.is_empty())
     }
 
+    /// Whether the client waits with its body for the backend to say something (RFC 9110 section 10.1.1).
+    fn waits_to_go_on(&self) -> bool {
+        self.asked.framing.expects_continue && self.interim == 0 && self.upload.moved == 0
+    }
+
     /// Whether the backend, the client, or the whole take too long, as far as the answer has not begun.
     fn overdue(&mut self) -> Option<Failure> {
         let times = &self.parts.proxy.inner.settings.times;
@@ -232,6 +242,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
                 WaitsFor::BackendToBegin
             }
             () if self.upload.waits_for_sink() || !self.lead.rest().is_empty() => WaitsFor::BackendToTake,
+            () if self.waits_to_go_on() => WaitsFor::BackendToBegin,
             () => WaitsFor::ClientToSay,
         };
         let limits = [self.upload_wait.limit(waits_for, times), pace::whole(self.began, times)];
