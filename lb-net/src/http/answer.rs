@@ -247,8 +247,8 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         };
         let limits = [self.upload_wait.limit(waits_for, times), pace::whole(self.began, times)];
         let reason = self.parts.overdue(limits)?;
-        Some(match reason {
-            Reason::BodyTimeout => Failure::Refused(reason),
+        Some(match waits_for {
+            WaitsFor::ClientToSay => Failure::Refused(reason),
             _ => Failure::TimedOut(reason),
         })
     }

@@ -133,10 +133,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         let waits_for = if to_client { WaitsFor::ClientToTake } else { WaitsFor::BackendToSay };
         let limits = [self.download_wait.limit(waits_for, times), pace::whole(self.began, times)];
         let reason = self.parts.overdue(limits)?;
-        Some(match reason {
-            Reason::ClientStalled => Cut::Client(reason),
-            _ => Cut::Backend(reason),
-        })
+        Some(if to_client { Cut::Client(reason) } else { Cut::Backend(reason) })
     }
 
     /// From here on it is another protocol: what came behind the head of the answer goes out with it.

@@ -239,6 +239,40 @@ fn a_whole_request_has_its_time() {
     endless.wait("its end", |seen| seen.open == 0);
 }
 
+/// When the time of a whole request is over, a backend is blamed only if it was the one who was waited for.
+#[test]
+fn a_request_that_is_late_for_its_client_is_not_its_backends_fault() {
+    let silent = Backend::new(|visit| {
+        visit.head()?;
+        visit.listen()
+    });
+    let limit = |settings: &mut Settings| settings.times.request = Some(LIMIT);
+    for (request, failed) in [(GET, 1), ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhel", 0)] {
+        let front = front(&silent, limit);
+        let mut client = front.client();
+        client.say(request);
+        let late = client.answer("GET");
+        assert_eq!((late.status(), late.field("lb-reason")), (504, "request-timeout"), "{}", show(&late.head));
+        front.idle();
+        let stats = front.stats().remove(0);
+        assert_eq!((stats.failed, stats.cancelled), (failed, 1 - failed), "{request}");
+    }
+    let bulky = Backend::new(|visit| {
+        visit.request()?;
+        visit.say("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")?;
+        for _ in 0..100 {
+            visit.say(bulk(1_000_000))?;
+        }
+        Ok(())
+    });
+    let front = front(&bulky, limit);
+    let mut client = Client::narrow(front.address);
+    client.say(GET);
+    bulky.wait("its end", |seen| seen.connections == 1 && seen.open == 0);
+    front.idle();
+    assert_eq!((front.stats()[0].succeeded, front.stats()[0].cancelled), (0, 1));
+}
+
 #[test]
 fn a_client_that_does_not_read_has_its_time() {
     let backend = Backend::new(|visit| {
