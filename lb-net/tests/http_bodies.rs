@@ -405,3 +405,22 @@ fn many_clients_at_once_get_each_their_own() {
     assert_eq!(backend.requests().len(), 64 * 20);
     assert!(backend.connections() <= 64, "{}", backend.connections());
 }
+
+/// Some clients send a line end behind a body: unread when the connection is closed, it would reset the answer away.
+#[test]
+fn what_comes_behind_a_body_does_not_reset_the_answer_away() {
+    let asked = Gate::default();
+    let theirs = asked.clone();
+    let (_backend, front) = pair(Backend::new(move |visit| {
+        let mut head = visit.head()?;
+        theirs.open();
+        visit.body(&mut head)?;
+        visit.say(answer(&head.text()))?;
+        visit.listen()
+    }));
+    let mut client = front.client();
+    client.say("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\n");
+    asked.wait();
+    client.say("hello\r\n");
+    assert_eq!((client.answer("POST").text().as_str(), client.end()), ("hello", End::Closed));
+}

@@ -39,6 +39,8 @@ pub(super) struct Exchange<'a, T> {
     pub(super) lead: Lead,
     /// Its body on the way to the backend.
     pub(super) upload: Body,
+    /// Some of it was not there with its head: who knows what comes behind it.
+    pub(super) upload_goes_on: bool,
     /// The backend takes no more of it.
     pub(super) upload_stopped: bool,
     /// The body of its answer on the way to the client, from when its head is here.
@@ -138,6 +140,7 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
             asked,
             lead,
             upload,
+            upload_goes_on: false,
             upload_stopped: false,
             download: Body::none(),
             answer_lead: Lead::pooled(),
@@ -169,6 +172,7 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
                 _ => self.leave(),
             };
         }
+        self.upload_goes_on = !self.upload.has_ended();
         self.parts.input.release_empty();
         if let Some(answer) = self.asked.answer.take() {
             return self.answer(&answer).await;

@@ -84,7 +84,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
         self.finish(lease, outcome, ended);
         match relayed {
             Ok(()) if keeps_client => Next::Another,
-            Ok(()) if self.upload.has_ended() && self.parts.input.is_empty() => Next::Close,
+            Ok(()) if !self.upload_goes_on && self.parts.input.is_empty() => Next::Close,
             Ok(()) => Next::Linger,
             Err(_) => Next::Close,
         }
