@@ -56,6 +56,9 @@ impl<G: Group + ?Sized> Group for &G {
     fn backend(&self, slot: usize) -> &dyn Backend {
         (**self).backend(slot)
     }
+    fn fits(&self, slot: usize, request: &Request<'_>) -> bool {
+        (**self).fits(slot, request)
+    }
     fn first_fit(&self, slots: Range<usize>, request: &Request<'_>) -> Option<usize> {
         (**self).first_fit(slots, request)
     }
@@ -97,4 +100,39 @@ impl Group for SubGroup<'_> {
 pub(crate) fn next_fit(group: &dyn Group, from: usize, request: &Request<'_>) -> Option<usize> {
     let from = from.min(group.len());
     group.first_fit(from..group.len(), request).or_else(|| group.first_fit(0..from, request))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim;
+
+    /// It knows more than its backends say.
+    struct Shut([sim::Stub; 1]);
+
+    impl Group for Shut {
+        fn len(&self) -> usize {
+            1
+        }
+        fn backend(&self, slot: usize) -> &dyn Backend {
+            &self.0[slot]
+        }
+        fn fits(&self, _: usize, _: &Request<'_>) -> bool {
+            false
+        }
+        fn first_fit(&self, _: Range<usize>, _: &Request<'_>) -> Option<usize> {
+            None
+        }
+    }
+
+    fn fits(group: impl Group) -> bool {
+        group.fits(0, &Request::new(sim::epoch()))
+    }
+
+    #[test]
+    fn a_group_by_reference_answers_as_the_group_does() {
+        let shut = Shut([sim::Stub::new(1)]);
+        assert!(!fits(&shut));
+        assert!(fits(&shut.0));
+    }
 }
