@@ -7,7 +7,11 @@ use std::{
     ops::Range,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire},
+        atomic::{
+            AtomicU64,
+            Ordering::{AcqRel, Acquire, Release, SeqCst},
+            fence,
+        },
     },
 };
 
@@ -71,7 +75,7 @@ pub(crate) struct SlotMark(AtomicU64);
 
 impl SlotMark {
     pub(crate) fn set(&self, openings: &Openings, slot: usize) {
-        self.0.store(u64::from(openings.generation) << 32 | slot as u64, std::sync::atomic::Ordering::Release);
+        self.0.store(u64::from(openings.generation) << 32 | slot as u64, Release);
     }
 }
 
@@ -82,6 +86,9 @@ impl CurrentOpenings {
 
     /// Refreshes a member's bit, unless a snapshot is being published: then the publisher does it afterwards.
     pub(crate) fn refresh(&self, mark: &SlotMark, is_open: impl Fn() -> bool) {
+        // One has changed the door and looks at the mark, the publisher has set the mark and looks at the door: of two
+        // fences one is the later, and who passes it sees what the other has done.
+        fence(SeqCst);
         let (openings, mark) = (self.0.load(), mark.0.load(Acquire));
         if (mark >> 32) as u32 == openings.generation {
             openings.refresh(mark as u32 as usize, is_open);
