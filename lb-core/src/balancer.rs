@@ -138,9 +138,9 @@ impl<T: Send + Sync> Balancer<T> {
     }
 
     /// The time, read of `clock` only if it matters to the next pick: where a selector goes by latency or is your own, and
-    /// for about two minutes after a failure. If it does not, any moment will do for the pick, and for a lease that ends
-    /// in [`Outcome::Success`](crate::Outcome::Success); one that fails needs the time in any case. To read a clock may
-    /// cost as much as a pick.
+    /// for about two minutes after a failure. If it does not, any moment will do for the pick, even one before a failure,
+    /// and for a lease that ends in [`Outcome::Success`](crate::Outcome::Success); one that fails needs the time in any
+    /// case. To read a clock may cost as much as a pick.
     /// ```
     /// use lb_core::{Outcome, Request, sim};
     /// let mut world = sim::World::new(1);
@@ -148,6 +148,9 @@ impl<T: Send + Sync> Balancer<T> {
     /// assert_eq!(balancer.time_if_needed(|| world.now()), None);
     /// balancer.pick(&Request::new(sim::epoch()), world.rng())?.finish(Outcome::Broken, world.now());
     /// assert_eq!(balancer.time_if_needed(|| world.now()), Some(world.now()));
+    /// world.advance(std::time::Duration::from_secs(300));
+    /// assert_eq!(balancer.time_if_needed(|| world.now()), Some(world.now()), "who finds that it is over has read it");
+    /// assert_eq!(balancer.time_if_needed(|| world.now()), None);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline]
@@ -284,8 +287,8 @@ impl<T: Send + Sync> Balancer<T> {
         reason: &str,
         now: Instant,
     ) -> Result<Verdict, UnknownBackend> {
-        let member = self.shared.control().entry(id).map(|entry| Arc::clone(&entry.member));
-        Ok(member.ok_or(UnknownBackend(id))?.judge(evidence, reason, now))
+        let snapshot = self.shared.snapshot.load();
+        Ok(snapshot.slot(id).ok_or(UnknownBackend(id))?.member.judge(evidence, reason, now))
     }
 
     /// Notes when a backend will be probed next, so that its [stats](BackendStats::next_probe) tell; nothing where nobody
@@ -383,8 +386,7 @@ impl<T: Send + Sync> Balancer<T> {
     /// Where a request would go now, and why each other backend was passed over. It takes no place and no turn.
     #[must_use]
     pub fn explain(&self, request: &Request<'_>) -> Explanation {
-        let groups: Vec<usize> = self.shared.control().entries.iter().map(Entry::group).collect();
-        Explanation::of(&self.shared.snapshot.load(), &groups, request)
+        Explanation::of(&self.shared.snapshot.load(), request)
     }
 
     /// All counters and gauges.
@@ -407,10 +409,10 @@ impl<T: Send + Sync> Balancer<T> {
     /// ```
     #[must_use]
     pub fn backend_stats(&self, id: BackendId) -> Option<BackendStats> {
-        // Under the lock the entries are those of the snapshot, in its order.
+        // Under the lock the entries are those of the snapshot, in its order, unless a selector has panicked over them.
         let control = self.shared.control();
         let at = self.shared.snapshot.load().position(id)?;
-        control.entries.get(at).map(BackendStats::of)
+        control.entries.get(at).filter(|entry| entry.member.id == id).map(BackendStats::of)
     }
 
     /// The payloads of all configured backends, in order, for whoever keeps them fresh.
@@ -425,7 +427,7 @@ impl<T: Send + Sync> Balancer<T> {
         now: Instant,
         act: impl FnOnce(&mut Entry<T>) -> R,
     ) -> Result<R, UnknownBackend> {
-        self.shared.change(now, |control| control.entry(id).map(act)).ok_or(UnknownBackend(id))
+        self.shared.change_entry(id, now, act).ok_or(UnknownBackend(id))
     }
 }
 

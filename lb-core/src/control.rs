@@ -91,6 +91,19 @@ impl<T: Send + Sync> Shared<T> {
         result
     }
 
+    /// The same for one backend, if it is configured.
+    pub(crate) fn change_entry<R>(
+        &self,
+        id: BackendId,
+        now: Instant,
+        act: impl FnOnce(&mut Entry<T>) -> R,
+    ) -> Option<R> {
+        let control = &mut *self.control();
+        let result = act(control.entry(id)?);
+        self.publish(control, now);
+        Some(result)
+    }
+
     fn publish(&self, control: &mut Control<T>, now: Instant) {
         self.changed.store(false, SeqCst);
         control.follow_health(now);
@@ -214,32 +227,26 @@ impl<T: Send + Sync> Control<T> {
         make: &mut dyn FnMut(&BackendConfig) -> T,
     ) -> Diff {
         let before: BTreeMap<BackendId, _> = self.config.backends().map(|(id, _, backend)| (id, backend)).collect();
+        // What embedders have written may panic: nothing has changed by then.
+        let newcomers = self.newcomers(&config, &before, first, is_replaced, make);
+        self.made += newcomers.iter().flatten().count() as u64;
         let entries = std::mem::take(&mut self.entries);
         let mut kept: BTreeMap<BackendId, Entry<T>> = entries.into_iter().map(|e| (e.member.id, e)).collect();
         let mut diff = Diff::default();
         let was_in: BTreeMap<BackendId, usize> = kept.iter().map(|(id, entry)| (*id, entry.group())).collect();
-        for (id, group, backend) in config.backends() {
-            let replaced = kept.get(&id).filter(|_| is_replaced(backend));
-            let ordered = replaced.zip(before.get(&id)).map(|(entry, old)| entry.ordered(old, backend));
-            let known = if ordered.is_some() { None } else { kept.remove(&id) };
-            let backend = ordered.as_ref().unwrap_or(backend);
-            let entry = if let Some(mut entry) = known {
+        for ((id, group, backend), newcomer) in config.backends().zip(newcomers) {
+            if let Some(entry) = newcomer {
+                diff.added.push(backend.name.clone());
+                self.entries.push(entry);
+            } else if let Some(mut entry) = kept.remove(&id) {
                 if before.get(&id).is_some_and(|old| entry.follow(old, backend, group, now)) {
                     diff.changed.push(backend.name.clone());
                 }
                 if self.policy.is_none() {
                     entry.member.change_policies(|policies| policies.follow(&self.config, &config), now);
                 }
-                entry
-            } else {
-                diff.added.push(backend.name.clone());
-                let policies = self.policies(&config);
-                let door = Entry::<T>::door(backend, policies.health());
-                let member = Member::new((id, &backend.name, group), door, policies, make(backend), &self.common);
-                self.made += 1;
-                Entry::new(member, backend, first, self.made)
-            };
-            self.entries.push(entry);
+                self.entries.push(entry);
+            }
         }
         for entry in kept.into_values() {
             diff.removed.push(entry.member.name.to_string());
@@ -248,6 +255,33 @@ impl<T: Send + Sync> Control<T> {
         self.parts = self.parts_for(&config, &was_in);
         self.config = config;
         diff
+    }
+
+    /// By the backends of a configuration: one to come, or nothing where the one that is there goes on.
+    fn newcomers(
+        &self,
+        config: &Config,
+        before: &BTreeMap<BackendId, &BackendConfig>,
+        first: bool,
+        is_replaced: &dyn Fn(&BackendConfig) -> bool,
+        make: &mut dyn FnMut(&BackendConfig) -> T,
+    ) -> Vec<Option<Entry<T>>> {
+        let mut known: BTreeMap<BackendId, _> = self.entries.iter().map(|entry| (entry.member.id, entry)).collect();
+        let mut made = self.made;
+        let newcomer = |(id, group, backend): (BackendId, usize, &BackendConfig)| {
+            let known = known.remove(&id);
+            if known.is_some() && !is_replaced(backend) {
+                return None;
+            }
+            let ordered = known.zip(before.get(&id)).map(|(entry, old)| entry.ordered(old, backend));
+            let backend = ordered.as_ref().unwrap_or(backend);
+            let policies = self.policies(config);
+            let door = Entry::<T>::door(backend, policies.health());
+            let member = Member::new((id, &backend.name, group), door, policies, make(backend), &self.common);
+            made += 1;
+            Some(Entry::new(member, backend, first, made))
+        };
+        config.backends().map(newcomer).collect()
     }
 
     pub(crate) fn entry(&mut self, id: BackendId) -> Option<&mut Entry<T>> {

@@ -86,7 +86,7 @@ impl<T> Entry<T> {
     }
 
     pub(crate) fn group(&self) -> usize {
-        self.member.group.load(Relaxed)
+        self.member.group()
     }
 
     /// Follows the configuration where that has changed; what people set elsewhere stays. Returns whether anything is

@@ -110,14 +110,14 @@ impl fmt::Display for Explanation {
 }
 
 impl Explanation {
-    pub(crate) fn of<T: Send + Sync>(snapshot: &Snapshot<T>, groups: &[usize], request: &Request<'_>) -> Self {
+    pub(crate) fn of<T: Send + Sync>(snapshot: &Snapshot<T>, request: &Request<'_>) -> Self {
         let last_resort = snapshot.is_nobody_up() && snapshot.has_last_resort();
         let request = if last_resort { request.at_last_resort() } else { *request };
         let chosen = choose(snapshot, &request);
         let considered = |(at, slot): (usize, &Slot<T>)| Considered {
             id: slot.member.id,
             name: slot.member.name.to_string(),
-            group: groups.get(at).copied().unwrap_or_default(),
+            group: slot.member.group(),
             reason: if chosen == Some(at) { Reason::Chosen } else { reason(slot, &request) },
         };
         let backends = snapshot.roster.slots.iter().enumerate().map(considered).collect();

@@ -174,6 +174,11 @@ impl<T> Member<T> {
         }
     }
 
+    /// The number of its group, from 0.
+    pub(crate) fn group(&self) -> usize {
+        self.group.load(Relaxed)
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.door.read().fit(false) == Fit::Yes
     }
@@ -332,7 +337,7 @@ impl<T> Member<T> {
     /// Records what happened to it, if anybody wants to know.
     pub(crate) fn record(&self, now: Instant, kind: impl FnOnce(Subject) -> EventKind) {
         if let Some(home) = self.home.upgrade() {
-            let subject = || Subject { id: self.id, name: self.name.to_string(), group: self.group.load(Relaxed) };
+            let subject = || Subject { id: self.id, name: self.name.to_string(), group: self.group() };
             home.record(now, || kind(subject()));
         }
     }

@@ -228,6 +228,10 @@ impl<T: Send + Sync> Snapshot<T> {
     /// Why there was no pick, from what the doors say now.
     #[cold]
     pub(crate) fn why_not(&self, request: &Request<'_>) -> NoPick {
+        if let Some(pin) = request.pin {
+            let is_full = self.slot(pin).is_some_and(|slot| slot.fit(request) != Fit::Down);
+            return if is_full { NoPick::AllFull } else { NoPick::PinGone };
+        }
         if self.roster.slots.is_empty() {
             return NoPick::Empty;
         }

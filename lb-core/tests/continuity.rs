@@ -4,14 +4,19 @@
 mod support;
 
 use std::{
-    sync::{Arc, Mutex, OnceLock},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU32, Ordering::SeqCst},
+        mpsc,
+    },
     time::Duration,
 };
 
 use lb_core::{
     BackendConfig, BackendId, Balancer, Config, Group, GroupConfig, Health, NoPick, Outcome, Request, Selector,
     SelectorKind, Start, Status,
-    health::{Cause, Eject, Probe, RiseFall, Said},
+    health::{Cause, Eject, Evidence, Probe, RiseFall, Said},
     rand::Rng,
     selector::Metric,
     sim::World,
@@ -228,6 +233,53 @@ fn a_payload_is_made_once_for_as_long_as_its_backend_is_configured() {
     let mut payloads = Vec::new();
     balancer.for_each(|id, payload| payloads.push((id, *payload)));
     assert_eq!(payloads, [(id("b"), 2), (id("a"), 1), (id("c"), 3)]);
+}
+
+#[test]
+fn an_update_whose_payload_cannot_be_made_changes_nothing() {
+    let mut world = World::new(1);
+    let (now, config) = (world.now(), |text: &str| config(text).with_start(Start::First));
+    let balancer = Balancer::new(config("a b ! c"), now, world.rng(), |_| 1);
+    let before = (balancer.stats(), balancer.config());
+    let fails = |text: &str, is_replaced: fn(&BackendConfig) -> bool| {
+        let make = |backend: &BackendConfig| if backend.name == "broken" { panic!("no payload") } else { 2 };
+        let update = || balancer.update_replacing(config(text), now, is_replaced, make);
+        assert!(catch_unwind(AssertUnwindSafe(update)).is_err());
+    };
+    fails("b new broken ! d ! e", |backend| backend.name == "b");
+    fails("b a", |_| panic!("nobody knows"));
+    assert_eq!((balancer.stats(), balancer.config()), before);
+    balancer.set_status(id("a"), Status::Disabled, now).unwrap();
+    let lease = balancer.pick(&Request::new(now), world.rng()).unwrap();
+    assert_eq!((lease.name(), *lease.payload()), ("b", 1));
+    let diff = balancer.update(config("b a ! d"), now, |_| 2);
+    assert_eq!((diff.added, diff.removed), (vec!["d".to_owned()], vec!["c".to_owned()]));
+    assert_eq!((balancer.stats().backends[0].in_flight, balancer.stats().backends[2].serial), (1, 4));
+}
+
+#[test]
+fn evidence_waits_for_nobody_and_an_order_to_nobody_publishes_nothing() {
+    let mut world = World::new(1);
+    let (now, balancer) = (world.now(), world.balancer(probed("a b")));
+    let (judged, verdict) = mpsc::channel();
+    let failed = Evidence::Probe(Probe::Failed);
+    // Whoever visits them has the lock.
+    std::thread::scope(|scope| {
+        balancer.for_each(|backend, ()| {
+            let (balancer, judged, failed) = (&balancer, judged.clone(), &failed);
+            scope.spawn(move || judged.send(balancer.observe(backend, failed, now)));
+            assert!(verdict.recv_timeout(Duration::from_secs(10)).is_ok_and(|verdict| verdict.is_ok()));
+        });
+    });
+    let (published, counts) = (Arc::new(AtomicU32::new(0)), AtomicU32::fetch_add);
+    let count = Arc::clone(&published);
+    balancer.on_publish(move || counts(&count, 1, SeqCst) < u32::MAX);
+    assert!(balancer.set_status(id("c"), Status::Disabled, now).is_err());
+    assert!(balancer.enable(id("c"), now).is_err() && balancer.set_weight(id("c"), 5, now).is_err());
+    assert!(balancer.observe(id("c"), &failed, now).is_err());
+    assert_eq!(published.load(SeqCst), 0);
+    balancer.set_limit(id("a"), Some(5), now).unwrap();
+    assert_eq!(published.load(SeqCst), 1);
 }
 
 #[test]

@@ -146,9 +146,25 @@ fn a_pinned_request_meets_its_silent_backend_when_nobody_is_up() {
             let explained = scene.balancer.explain(&pinned(name)).no_pick;
             let picked = scene.pick(&pinned(name)).map(|lease| lease.name().to_owned());
             assert_eq!(picked, answer.map(ToOwned::to_owned), "{name}, settled {settled}");
-            assert_eq!(picked.err().is_some(), explained.is_some(), "{name}, settled {settled}");
+            assert_eq!(picked.err(), explained, "{name}, settled {settled}");
         }
     }
+}
+
+#[test]
+fn why_a_pinned_request_goes_nowhere_is_explained_as_its_pick_says() {
+    let mut scene = Scene::spec("idle full::1 off");
+    scene.order_status("off", Status::Disabled);
+    let held = scene.pick(&scene.plain().with_pin(id("full"))).unwrap();
+    let been = tried(&["idle"]);
+    for (name, expected) in
+        [("full", NoPick::AllFull), ("off", NoPick::PinGone), ("nobody", NoPick::PinGone), ("idle", NoPick::PinGone)]
+    {
+        let request = Request::new(scene.now()).with_pin(id(name)).with_tried(&been);
+        assert_eq!(scene.pick(&request).unwrap_err(), expected, "{name}");
+        assert_eq!(scene.balancer.explain(&request).no_pick, Some(expected), "{name}");
+    }
+    drop(held);
 }
 
 #[test]
