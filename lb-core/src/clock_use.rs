@@ -37,6 +37,11 @@ impl ClockUse {
         }
     }
 
+    /// Whether nothing looks at it: any failure has decayed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.until_ms.load(Relaxed) == 0
+    }
+
     #[inline]
     pub(crate) fn read(&self, clock: impl FnOnce() -> Instant) -> Option<Instant> {
         match self.until_ms.load(Relaxed) {

@@ -20,7 +20,7 @@ use crate::{
     health::{HealthPolicy, Policies},
     journal::Journal,
     member::{Common, Member},
-    openings::{CurrentOpenings, Openings},
+    openings::Openings,
     part::{Part, Scale},
     recovery::{Recovery, Tally},
     selector::Failover,
@@ -43,14 +43,14 @@ pub(crate) struct Shared<T> {
     pub(crate) watchers: Watchers,
     /// When the next window of rates of failure begins, in milliseconds since the epoch of the balancer.
     pub(crate) rates_due_ms: AtomicU64,
-    pub(crate) clock_use: ClockUse,
+    pub(crate) clock_use: Arc<ClockUse>,
 }
 
 impl<T: Send + Sync> Shared<T> {
     pub(crate) fn new(now: Instant, phase: u64) -> Arc<Self> {
         Arc::new_cyclic(|home| {
-            let openings = Arc::<CurrentOpenings>::default();
-            let common = Common { epoch: now, openings: Arc::clone(&openings), home: home.clone() };
+            let (openings, clock_use) = (Arc::default(), Arc::new(ClockUse::new(now)));
+            let common = Common { epoch: now, openings, clock_use: Arc::clone(&clock_use), home: home.clone() };
             let mut control = Control {
                 config: Config::default(),
                 common,
@@ -78,7 +78,7 @@ impl<T: Send + Sync> Shared<T> {
                 on_change: OnceLock::new(),
                 watchers: Watchers::default(),
                 rates_due_ms: AtomicU64::new(0),
-                clock_use: ClockUse::new(now),
+                clock_use,
             }
         })
     }

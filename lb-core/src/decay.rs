@@ -16,30 +16,28 @@ const MOST_SKEW_MS: u32 = 1 << 16;
 pub(crate) struct Decaying(AtomicU64);
 
 impl Decaying {
-    /// What is left of the value now; a value of 0 needs no time.
-    pub(crate) fn left(&self, now_ms: impl FnOnce() -> u32) -> u32 {
+    /// Whether there has never been a value: then nobody needs the time.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.0.load(Relaxed) == 0
+    }
+
+    /// What is left of the value now.
+    pub(crate) fn left(&self, now_ms: u32) -> u32 {
         let word = self.0.load(Relaxed);
-        if word == 0 {
-            return 0;
-        }
-        let age_ms = now_ms().wrapping_sub(word as u32);
+        let age_ms = now_ms.wrapping_sub(word as u32);
         // Not the future: a thread that read its clock a moment earlier.
         let age_ms = if age_ms.wrapping_neg() < MOST_SKEW_MS { 0 } else { age_ms };
         decayed((word >> 32) as u32, age_ms)
     }
 
-    fn at(&self, now_ms: u32) -> u32 {
-        self.left(|| now_ms)
-    }
-
     /// Adds to what is left, up to `most`.
     pub(crate) fn add(&self, amount: u32, most: u32, now_ms: u32) {
-        self.set(self.at(now_ms).saturating_add(amount).min(most), now_ms);
+        self.set(self.left(now_ms).saturating_add(amount).min(most), now_ms);
     }
 
     /// A sample: up at once, down by halves (peak EWMA).
     pub(crate) fn peak(&self, sample: u32, now_ms: u32) {
-        let left = self.at(now_ms);
+        let left = self.left(now_ms);
         // Below the peak the average closes an eighth of the distance, so that it follows within a few samples.
         let value = if sample >= left { sample } else { left - (left - sample) / 8 };
         self.set(value, now_ms);
@@ -74,9 +72,9 @@ mod tests {
     fn a_peak_rises_at_once_and_falls_slowly() {
         let latency = Decaying::default();
         latency.peak(1000, 5);
-        assert_eq!(latency.at(5), 1000);
+        assert_eq!(latency.left(5), 1000);
         latency.peak(200, 5);
-        assert_eq!(latency.at(5), 900);
+        assert_eq!(latency.left(5), 900);
     }
 
     #[test]
@@ -84,13 +82,13 @@ mod tests {
         let failures = Decaying::default();
         failures.add(100, 640, 1000);
         failures.add(100, 640, 999);
-        assert_eq!([998, 999, 1000].map(|now| failures.at(now)), [200; 3]);
+        assert_eq!([998, 999, 1000].map(|now| failures.left(now)), [200; 3]);
     }
 
     #[test]
     fn an_addition_stops_at_its_cap() {
         let failures = Decaying::default();
         (0..9).for_each(|_| failures.add(10, 64, 1));
-        assert_eq!(failures.at(1), 64);
+        assert_eq!(failures.left(1), 64);
     }
 }

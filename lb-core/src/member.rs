@@ -11,6 +11,7 @@ use std::{
 use crate::{
     BackendId, Fit, Health, Outcome,
     backend::Metric,
+    clock_use::ClockUse,
     control::Shared,
     decay::Decaying,
     door::{Door, Ejection, Place, Reading},
@@ -48,6 +49,7 @@ pub(crate) struct Member<T> {
     pub(crate) name: Box<str>,
     pub(crate) payload: T,
     openings: Arc<CurrentOpenings>,
+    clock_use: Arc<ClockUse>,
     home: Weak<Shared<T>>,
     judges: Mutex<Judges>,
     /// The number of its group, from 0.
@@ -106,6 +108,7 @@ pub(crate) struct Ended {
 pub(crate) struct Common<T> {
     pub(crate) epoch: Instant,
     pub(crate) openings: Arc<CurrentOpenings>,
+    pub(crate) clock_use: Arc<ClockUse>,
     pub(crate) home: Weak<Shared<T>>,
 }
 
@@ -118,6 +121,7 @@ impl<T> Member<T> {
         common: &Common<T>,
     ) -> Self {
         let (epoch, openings, home) = (common.epoch, Arc::clone(&common.openings), Weak::clone(&common.home));
+        let clock_use = Arc::clone(&common.clock_use);
         let (told, drained) = (Told::at_first(door.read().health()), door.read().is_ordered_empty().into());
         let share = policies.share().get().into();
         Self {
@@ -132,6 +136,7 @@ impl<T> Member<T> {
             name: name.into(),
             payload,
             openings,
+            clock_use,
             home,
             judges: Mutex::new(Judges { policies, told, failing: Failing::default() }),
             group: group.into(),
@@ -192,9 +197,19 @@ impl<T> Member<T> {
         let requests = u64::from(self.door.read().in_flight()) + 1;
         match metric {
             // Whole ones: who has failed lately is never equal to one that has not.
-            Metric::InFlight => requests + u64::from(self.failures.left(|| self.millis(now)).div_ceil(PARTS)),
-            Metric::PeakEwma => requests * u64::from(self.latency.left(|| self.millis(now)).max(LEAST_MICROS)),
+            Metric::InFlight if self.failures.is_nothing() => requests,
+            Metric::InFlight => requests + self.recent_failures(now),
+            Metric::PeakEwma if self.latency.is_nothing() => requests * u64::from(LEAST_MICROS),
+            Metric::PeakEwma => requests * u64::from(self.latency.left(self.millis(now)).max(LEAST_MICROS)),
         }
+    }
+
+    /// What is left of them. Where all have decayed nobody needs to have read a clock: `now` is any moment, one before the
+    /// last failure perhaps. Not inlined, because most have failed nothing.
+    #[cold]
+    fn recent_failures(&self, now: Instant) -> u64 {
+        let left = if self.clock_use.is_over() { 0 } else { self.failures.left(self.millis(now)) };
+        u64::from(left.div_ceil(PARTS))
     }
 
     pub(crate) fn add_latency(&self, micros: impl FnOnce() -> u32, now: Instant) {
@@ -216,8 +231,8 @@ impl<T> Member<T> {
     #[cold]
     pub(crate) fn add_failure(&self, outcome: Outcome, client: Option<u64>, trial: bool, now: Instant) {
         let home = self.home.upgrade();
+        self.clock_use.note_failure(now);
         if let Some(home) = &home {
-            home.clock_use.note_failure(now);
             home.follow_rates(now, now.saturating_duration_since(self.epoch));
         }
         let counter = if outcome == Outcome::ConnectFailed { &self.ended.connect_failed } else { &self.ended.failed };

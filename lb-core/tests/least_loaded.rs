@@ -31,6 +31,30 @@ fn equals_come_in_turn() {
 }
 
 #[test]
+fn where_the_time_does_not_matter_any_moment_will_do() {
+    let mut scene = Scene::new(chosen_by(IN_FLIGHT, "a b"));
+    // Some moment or other, as a program has at hand that has read no clock.
+    let any = scene.now();
+    scene.pass(30_000 * MILLI);
+    scene.refuse("a", 3);
+    let order = |scene: &mut Scene, requests: usize| {
+        let names = (0..requests).map(|_| {
+            let now = scene.balancer.time_if_needed(|| scene.world.now()).unwrap_or(any);
+            scene.sent(&Request::new(now))
+        });
+        names.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(order(&mut scene, 3), "b b b", "it matters: what has failed is avoided");
+    scene.pass(3_600_000 * MILLI);
+    order(&mut scene, 1);
+    assert_eq!(scene.balancer.time_if_needed(|| scene.world.now()), None);
+    let later = order(&mut scene, 100);
+    assert_eq!(later.matches('a').count(), 50, "{later}");
+    scene.refuse("a", 3);
+    assert_eq!(order(&mut scene, 3), "b b b");
+}
+
+#[test]
 fn load_is_divided_by_weight() {
     for (text, expected) in [("a b:::3", [10, 30]), ("a:::5 b:::3", [25, 15])] {
         let mut scene = Scene::new(chosen_by(IN_FLIGHT, text));
