@@ -126,6 +126,13 @@ async fn what_a_backend_may_have_begun_with_goes_on_once_where_that_does_no_harm
     stage.order("gamma", Manner::Refuses);
     assert_eq!(call(&mut balance).await.unwrap(), "beta", "it broke at alpha");
     assert_eq!(stats(&stage.balancer, "alpha").failed, 2);
+    stage.order("alpha", Manner::Refuses);
+    stage.order("beta", Manner::TimesOut);
+    stage.order("gamma", Manner::Answers);
+    stage.called();
+    let names =
+        [call(&mut balance).await.unwrap(), call(&mut balance).await.unwrap(), call(&mut balance).await.unwrap()];
+    assert_eq!(names, ["gamma"; 3], "{:?}", stage.called());
 }
 
 #[tokio::test(start_paused = true)]

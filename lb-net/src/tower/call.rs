@@ -206,7 +206,9 @@ where
         let Some(spare) = self.spare.take() else { return false };
         let may = match outcome {
             Outcome::ConnectFailed => true,
-            Outcome::Broken | Outcome::ServerError if !self.is_repeated && shared.policy.is_repeatable(&spare) => {
+            Outcome::Broken | Outcome::TimedOut | Outcome::ServerError
+                if !self.is_repeated && shared.policy.is_repeatable(&spare) =>
+            {
                 self.is_repeated = true;
                 shared.may_repeat(now())
             }

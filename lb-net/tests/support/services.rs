@@ -27,6 +27,8 @@ pub(crate) enum Manner {
     Refuses,
     /// That the connection broke.
     Breaks,
+    /// That its answer did not begin in time.
+    TimesOut,
     /// Nothing, ever.
     Hangs,
     /// That it will never be ready.
@@ -87,6 +89,7 @@ impl<Req> Service<Req> for Named {
             match manner {
                 Manner::Answers => Ok(name),
                 Manner::Refuses => Err(io::ErrorKind::ConnectionRefused.into()),
+                Manner::TimesOut => Err(io::ErrorKind::TimedOut.into()),
                 Manner::Breaks | Manner::Unready => Err(io::ErrorKind::ConnectionReset.into()),
                 Manner::Hangs => std::future::pending().await,
             }
