@@ -5,9 +5,14 @@
 mod http_support;
 mod wire;
 
-use std::thread;
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+    thread,
+    time::{Duration, Instant},
+};
 
-use http_support::{each, pair};
+use http_support::{Front, each, pair};
 use wire::{Backend, End, Framing, Gate, answer, bulk, chunked, show};
 
 const AFTER: &str = "GET /after HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -423,4 +428,30 @@ fn what_comes_behind_a_body_does_not_reset_the_answer_away() {
     asked.wait();
     client.say("hello\r\n");
     assert_eq!((client.answer("POST").text().as_str(), client.end()), ("hello", End::Closed));
+}
+
+/// As the servers do that write the head and the body of an answer one by one, and have left the system as it is. On a
+/// kept connection the system of any client acknowledges late.
+#[test]
+fn who_answers_in_pieces_on_a_fresh_connection_waits_for_no_late_acknowledgement() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let front = Front::new(&server.local_addr().unwrap().to_string());
+    thread::spawn(move || {
+        for mut stream in server.incoming().flatten() {
+            let reader = BufReader::new(stream.try_clone().unwrap());
+            assert!(reader.lines().map_while(Result::ok).any(|line| line.is_empty()));
+            stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\na").unwrap();
+            stream.write_all(b"b").unwrap();
+            // Closing it would send what waits.
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        }
+    });
+    let ask = || {
+        let began = Instant::now();
+        assert_eq!(front.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text(), "ab");
+        began.elapsed()
+    };
+    let took: Vec<_> = (0..10).map(|_| ask()).collect();
+    // The system sends it 40 ms late.
+    assert!(took.iter().min().unwrap() < &Duration::from_millis(30), "{took:?}");
 }

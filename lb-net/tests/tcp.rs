@@ -4,6 +4,7 @@
 mod support;
 
 use std::{
+    io::{Read as _, Write as _},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -29,6 +30,34 @@ async fn sequential_clients_get_backends_strictly_in_turn() {
     front.idle().await;
     let succeeded: Vec<_> = front.stats().iter().map(|backend| (backend.succeeded, backend.picked())).collect();
     assert_eq!(succeeded, [(3, 3), (2, 2), (2, 2)]);
+}
+
+/// As the servers do that write the head and the body of an answer one by one, and have left the system as it is.
+#[tokio::test]
+async fn who_answers_in_pieces_waits_for_no_late_acknowledgement() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let front = Front::new(&server.local_addr().unwrap().to_string());
+    std::thread::spawn(move || {
+        for mut stream in server.incoming().flatten() {
+            stream.read_exact(&mut [0]).unwrap();
+            stream.write_all(b"a").unwrap();
+            stream.write_all(b"b").unwrap();
+            // Closing it would send what waits.
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        }
+    });
+    let mut took = Vec::new();
+    for _ in 0..10 {
+        // What it says is there when it is accepted, and so goes out with the end of the handshake.
+        let mut client = std::net::TcpStream::connect(front.address).unwrap();
+        client.write_all(b"?").unwrap();
+        client.set_nonblocking(true).unwrap();
+        let (mut client, began) = (TcpStream::from_std(client).unwrap(), Instant::now());
+        soon(client.read_exact(&mut [0; 2])).await.unwrap();
+        took.push(began.elapsed());
+    }
+    // The system sends it 40 ms late.
+    assert!(took.iter().min().unwrap() < &Duration::from_millis(30), "{took:?}");
 }
 
 #[tokio::test]

@@ -169,7 +169,7 @@ impl<T: Addresses> HttpProxy<T> {
     /// A proxy with the default settings.
     #[must_use]
     pub fn new(balancer: Arc<Balancer<T>>) -> Self {
-        Self::with_connector(balancer, Arc::new(Dialer::default().with_late_acknowledgement()))
+        Self::with_connector(balancer, Arc::new(Dialer::default()))
     }
 }
 

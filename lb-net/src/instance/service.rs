@@ -28,7 +28,7 @@ pub(super) fn proxy(
 }
 
 fn tcp(sessions: &Sessions, balancer: &Arc<Backends>, observer: Option<Arc<dyn Observer>>) -> TcpProxy<Endpoint> {
-    let proxy = TcpProxy::with_connector(Arc::clone(balancer), Arc::new(dialer(sessions)))
+    let proxy = TcpProxy::with_connector(Arc::clone(balancer), Arc::new(dialer(sessions).with_late_acknowledgement()))
         .with_settings(sessions.settings())
         .with_accept_proxy(accept_proxy(sessions))
         .with_send_proxy(sessions.send_proxy);
@@ -55,7 +55,7 @@ fn http(
 }
 
 fn dialer(sessions: &Sessions) -> Dialer {
-    let dialer = Dialer::default().with_late_acknowledgement();
+    let dialer = Dialer::default();
     let dialer = sessions.source.map_or(dialer, |source| dialer.with_source(source));
     sessions.backend_keepalive.map_or(dialer, |keepalive| dialer.with_keepalive(keepalive))
 }

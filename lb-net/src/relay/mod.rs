@@ -250,8 +250,9 @@ impl Future for Relay {
         let (before, is_new) = (this.moved_bytes(), this.to_upstream.is_new());
         let mut end = this.poll_end(cx);
         let moved = this.moved_bytes() != before;
-        if is_new && this.to_upstream.moved == 0 {
-            // The client waits for the server to speak, and the server may wait for our handshake to end.
+        if is_new {
+            // Where the client waits for the server to speak, the server may wait for our handshake to end; and a server
+            // that answers in pieces waits with the second until it has heard that the first has come.
             let _ = sys::acknowledge(&this.upstream);
         }
         if end.is_none() && this.expired(cx, moved) {
