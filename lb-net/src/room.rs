@@ -32,6 +32,8 @@ pub(crate) struct Room {
     leaving: AtomicUsize,
     #[cfg(feature = "http")]
     crowded: Notify,
+    #[cfg(feature = "http")]
+    short: Notify,
 }
 
 impl Room {
@@ -87,6 +89,16 @@ impl Room {
     /// Ready when somebody waits for room.
     pub(crate) async fn crowded(&self) {
         self.crowded.notified().await;
+    }
+
+    /// Descriptors have run out: what holds some in vain gives them back.
+    pub(crate) fn run_short(&self) {
+        self.short.notify_waiters();
+    }
+
+    /// Ready when they have.
+    pub(crate) async fn short(&self) {
+        self.short.notified().await;
     }
 
     /// Whether a connection without a request is to make room.

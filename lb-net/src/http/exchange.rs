@@ -1,8 +1,12 @@
 //! The life of one request: read, pick, send, retry, answer.
 
-use std::{future::poll_fn, time::Instant};
+use std::{
+    future::poll_fn,
+    time::{Duration, Instant},
+};
 
 use lb_core::{BackendId, Lease, Outcome, Tried};
+use tokio::time::sleep;
 
 use super::{
     Cells, OwnAnswer, Reason, Record,
@@ -10,14 +14,17 @@ use super::{
     body::{Body, Fault, Source},
     buffer::{BUFFER_BYTES, Lead},
     message::{chunked::ChunkReader, framing},
-    pace::Wait,
+    pace::{self, Wait},
     parts::Parts,
     retry::{Attempted, Reached, Verdict},
     story::{End, Story},
     tunnel::Tunnel,
     upstream::Upstream,
 };
-use crate::driver::now;
+use crate::{driver::now, observe::NoConnection};
+
+/// After so long there may be descriptors again.
+const REST: Duration = Duration::from_millis(20);
 
 /// What becomes of a client's connection after a request.
 pub(super) enum Next<T> {
@@ -201,18 +208,43 @@ impl<'a, T: Send + Sync + 'static> Exchange<'a, T> {
 
     /// A backend, and a connection to it: a kept one, or a fresh one.
     async fn upstream(&mut self) -> Result<(Lease<T>, Upstream), Failure> {
-        let lease = self.place().await?;
-        // Of what must not be done twice the connection is looked at right before.
-        let careful = !self.asked.is_idempotent;
-        let kept = match self.begun {
-            0 => self.parts.worker.pool.take(lease.id(), self.picked_at, careful),
-            // There is no third attempt: the others that are kept may end as the first one has.
-            _ => None,
-        };
-        match kept {
-            Some(kept) => Ok((lease, Upstream::from(kept))),
-            None => Box::pin(self.connect(lease)).await,
+        let mut short_since = None;
+        loop {
+            let lease = self.place().await?;
+            // Of what must not be done twice the connection is looked at right before.
+            let careful = !self.asked.is_idempotent;
+            let kept = match self.begun {
+                0 => self.parts.worker.pool.take(lease.id(), self.picked_at, careful),
+                // There is no third attempt: the others that are kept may end as the first one has.
+                _ => None,
+            };
+            let upstream = match kept {
+                Some(kept) => Ok((lease, Upstream::from(kept))),
+                None => Box::pin(self.connect(lease)).await,
+            };
+            match upstream {
+                Err(Failure::NoPlace(Reason::Shortage)) if Box::pin(self.outlasts(&mut short_since)).await => {}
+                upstream => return upstream,
+            }
         }
+    }
+
+    /// Waits a moment when there was no descriptor for a connection: kept ones are given up for it, and others end.
+    /// Whether it is worth another try.
+    #[cold]
+    async fn outlasts(&mut self, short_since: &mut Option<Instant>) -> bool {
+        self.parts.worker.run_short();
+        let (now, times) = (now(), &self.parts.proxy.inner.settings.times);
+        let until = pace::after(*short_since.get_or_insert(now), times.connect);
+        let whole = pace::whole(self.began, times);
+        if now >= whole.map_or(until, |(whole, _)| whole.min(until)) {
+            self.tell_of(NoConnection::Shortage);
+            return false;
+        }
+        // It is nobody's fault that they could not be connected to.
+        self.tried = Tried::default();
+        sleep(REST).await;
+        true
     }
 
     /// Whether a request that has come to no answer goes to a backend once more; then it is ready to.

@@ -211,12 +211,7 @@ impl<T: Send + Sync + 'static> Exchange<'_, T> {
                 Ok((lease, Upstream::fresh(stream, connected_at)))
             }
             Err(NoConnection::ClientGone) => Err(late.map_or(Failure::ClientGone, Failure::TimedOut)),
-            Err(NoConnection::Shortage) => {
-                self.tell_of(NoConnection::Shortage);
-                // Kept connections hold descriptors that others need now.
-                self.parts.worker.pool.clear();
-                Err(Failure::NoPlace(Reason::Shortage))
-            }
+            Err(NoConnection::Shortage) => Err(Failure::NoPlace(Reason::Shortage)),
             Err(NoConnection::NoPick(no_pick)) => {
                 self.tell_of(NoConnection::NoPick(no_pick));
                 let slow = connected_at.saturating_duration_since(began) >= times.connect;

@@ -137,13 +137,22 @@ impl<T: Send + Sync + 'static, P> Worker<T, P> {
         inner.settings.limits.connections.map_or(self.affordable, |most| most.get() as usize)
     }
 
-    /// Has connections without a request leave where others wait for room, for as long as it is polled.
+    /// Has connections without a request leave where others wait for room, and kept ones where there are no descriptors
+    /// for others, for as long as it is polled.
     pub(super) async fn make_room(&self) -> Infallible {
         let room = Arc::clone(&self.known().inner.common.room);
         loop {
-            room.crowded().await;
-            self.sweep.wake_all();
+            tokio::select! {
+                () = room.crowded() => self.sweep.wake_all(),
+                () = room.short() => self.pool.clear(),
+            }
         }
+    }
+
+    /// Descriptors have run out: kept connections of all workers hold some that others need now.
+    pub(super) fn run_short(&self) {
+        self.pool.clear();
+        self.known().inner.common.room.run_short();
     }
 
     pub(super) fn latest_settings(&self) -> Settings {
