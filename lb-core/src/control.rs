@@ -43,6 +43,8 @@ pub(crate) struct Shared<T> {
     pub(crate) watchers: Watchers,
     /// When the next window of rates of failure begins, in milliseconds since the epoch of the balancer.
     pub(crate) rates_due_ms: AtomicU64,
+    /// Until then nobody is compared with all others.
+    pub(crate) comparison_due_ms: AtomicU64,
     pub(crate) clock_use: Arc<ClockUse>,
 }
 
@@ -78,6 +80,7 @@ impl<T: Send + Sync> Shared<T> {
                 on_change: OnceLock::new(),
                 watchers: Watchers::default(),
                 rates_due_ms: AtomicU64::new(0),
+                comparison_due_ms: AtomicU64::new(0),
                 clock_use,
             }
         })

@@ -17,6 +17,8 @@ use crate::{
 /// Rates of failure are counted in windows of so much time, or of the rule's own where that is longer: at a request a second
 /// a shorter one tells good from bad by chance only.
 const RATE_WINDOW: Duration = Duration::from_secs(30);
+/// At most so many backends are compared in a millisecond: what takes some hundredths of it.
+const COMPARED_IN_A_MS: u64 = 100;
 /// For how long a backend is set aside again whose trial failed, where no rule says so.
 const USUAL_PERIOD: Duration = Duration::from_secs(10);
 
@@ -30,17 +32,41 @@ pub(crate) struct Plea<'a> {
     pub(crate) reason: &'a str,
 }
 
+impl Plea<'_> {
+    /// Whether it is granted only to one that fails more often than all others of its group: a look at each of them.
+    fn is_comparison(&self) -> bool {
+        !self.trial && self.wish.is_some_and(|wish| wish.only_outliers)
+    }
+}
+
 impl<T> Shared<T> {
     pub(crate) fn eject(&self, member: &Member<T>, plea: Plea<'_>, now: Instant) {
-        if self.control().eject(member, plea, now) {
+        let changed = match plea.is_comparison() {
+            true => self.compare(member, plea, now),
+            false => self.control().eject(member, plea, now),
+        };
+        if changed {
             self.mark_changed();
         }
     }
 
+    /// Where a page fails everywhere each of its requests may be such a wish: they are not to take more of the time than
+    /// a few hundredths, however many backends there are, and wait for nobody. The next failure is as good.
+    fn compare(&self, member: &Member<T>, plea: Plea<'_>, now: Instant) -> bool {
+        let now_ms = member.millis_since_epoch(now);
+        if now_ms < self.comparison_due_ms.load(Relaxed) {
+            return false;
+        }
+        let Some(mut control) = self.try_control() else { return false };
+        let changed = control.eject(member, plea, now);
+        let pause_ms = control.entries.len() as u64 / COMPARED_IN_A_MS;
+        self.comparison_due_ms.store(now_ms.saturating_add(pause_ms), Relaxed);
+        changed
+    }
+
     /// To be called before a failure is counted, so that those of one time are compared with each other: begins the next
     /// window when it is due. In between it costs nothing.
-    pub(crate) fn follow_rates(&self, now: Instant, since_epoch: Duration) {
-        let now_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+    pub(crate) fn follow_rates(&self, now: Instant, now_ms: u64) {
         if now_ms < self.rates_due_ms.load(Relaxed) {
             return;
         }

@@ -233,7 +233,7 @@ impl<T> Member<T> {
         let home = self.home.upgrade();
         self.clock_use.note_failure(now);
         if let Some(home) = &home {
-            home.follow_rates(now, now.saturating_duration_since(self.epoch));
+            home.follow_rates(now, self.millis_since_epoch(now));
         }
         let counter = if outcome == Outcome::ConnectFailed { &self.ended.connect_failed } else { &self.ended.failed };
         counter.fetch_add(1, Relaxed);
@@ -367,6 +367,10 @@ impl<T> Member<T> {
     /// A policy that panicked has said nothing; the next evidence finds it as it is.
     fn judges(&self) -> MutexGuard<'_, Judges> {
         self.judges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn millis_since_epoch(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX)
     }
 
     fn millis(&self, now: Instant) -> u32 {

@@ -171,6 +171,16 @@ fn pages_that_fail_everywhere_eject_nobody_at_any_pace() {
     }
 }
 
+/// Where there are too many to be compared at each failure.
+#[test]
+fn one_bad_backend_of_many_is_ejected_soon_among_failures_everywhere() {
+    let names: Vec<String> = (0..300).map(|number| format!("b{number}")).collect();
+    let config = chosen_by("round-robin".parse().unwrap(), &names.join(" ")).with_ejection(careful());
+    let mut fleet = Fleet::new(config, 100, 3_000);
+    fleet.play(6, |asked| fails(asked.dice < 300 || asked.backend == "b7"));
+    assert_eq!(fleet.names(), ["b7"], "{:?}", fleet.ejected);
+}
+
 #[test]
 fn one_client_who_always_comes_back_to_one_backend_ejects_it_not_even_among_the_failures_of_others() {
     for nasty_per_second in [5, 50] {
